@@ -1,0 +1,58 @@
+"""Alembic's environment: one migrator at a time, as the owner of the schema, with short locks that are tried again."""
+
+import asyncio
+import os
+
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.core.database import asyncpg_url
+from app.models import Base
+
+#: Every migrator of every release takes this lock, so that two pods never migrate at once.
+MIGRATION_LOCK = 0x666173746170
+LOCK_TIMEOUT = "3s"
+
+
+def database_url() -> str:
+    """Return the owner's URL: ``-x url=...``, else MIGRATION_DATABASE_URL, else DATABASE_URL."""
+    given = context.get_x_argument(as_dictionary=True).get("url")
+    url = given or os.environ.get("MIGRATION_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if not url:
+        raise SystemExit("Set MIGRATION_DATABASE_URL to PostgreSQL as the owner of the schema.")
+    return url
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations on an open connection."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main() -> None:
+    """Connect, take the migrators' lock, migrate."""
+    engine = create_async_engine(
+        asyncpg_url(database_url()), poolclass=pool.NullPool, connect_args={"server_settings": {"application_name": "migrate"}}
+    )
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+            await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+            await connection.commit()
+            await connection.run_sync(migrate)
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+if context.is_offline_mode():
+    raise SystemExit("Migrations here need a connection: they wait for each other by a lock in the database.")
+asyncio.run(main())
