@@ -1,0 +1,1 @@
+"""The commands of `python -m app` beyond the local stack, one module each."""

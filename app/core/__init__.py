@@ -1,0 +1,1 @@
+"""What every layer stands on. It knows none of them."""

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy.sql import ClauseElement, visitors
-from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
+from sqlalchemy.sql import ClauseElement, visitors
+from sqlalchemy.sql.dml import UpdateBase
 
 from app.core.errors import ServiceUnavailable
 

@@ -1,0 +1,1 @@
+"""Queries. They never commit, never decide, and know neither HTTP nor schemas."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Index, Integer, LargeBinary, Text
+from sqlalchemy import Index, Integer, LargeBinary
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, func, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, BigIntKey, Timestamp
+
+#: What full-text search reads, written as PostgreSQL prints it, so that index, query and `alembic check` agree.
+SEARCH_VECTOR = literal_column("to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))")
 
 
 class Item(Base):
@@ -26,7 +29,7 @@ class Item(Base):
         Index(
             "ix_items_owner_id_search",
             "owner_id",
-            func.to_tsvector(text("'simple'::regconfig"), text("title || ' ' || coalesce(description, '')")),
+            SEARCH_VECTOR,
             postgresql_using="gin",
         ),
         Index(

@@ -1,0 +1,1 @@
+"""What the wire carries. Used by `app.api` and `app.services`."""

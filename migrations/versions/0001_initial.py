@@ -113,7 +113,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_items_owner_id_search",
         "items",
-        ["owner_id", sa.literal_column("to_tsvector('simple'::regconfig, title || ' ' || coalesce(description, ''))")],
+        ["owner_id", sa.literal_column("to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))")],
         unique=False,
         postgresql_using="gin",
     )

@@ -1,0 +1,1 @@
+"""A request's way before its route: dispatch, limits, idempotency, problems."""

@@ -1,0 +1,67 @@
+"""What a route may ask for. The alias in a signature is the rule: who may call it and what it may touch."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.core import autocommit, database
+from app.core.config import Settings as SettingsModel
+from app.core.errors import Forbidden
+from app.core.resources import Resources as ResourcesModel
+from app.core.security import Principal
+
+
+def resources(request: Request) -> ResourcesModel:
+    """Return what the process holds open."""
+    found: ResourcesModel = request.app.state.resources
+    return found
+
+
+Resources = Annotated[ResourcesModel, Depends(resources)]
+
+
+def settings(held: Resources) -> SettingsModel:
+    """Return the process's settings."""
+    return held.settings
+
+
+def single_statements(held: Resources) -> autocommit.Autocommit:
+    """Return the way to run one statement in one round trip."""
+    return held.database.autocommit
+
+
+async def read_session(held: Resources) -> AsyncIterator[database.ReadSession]:
+    """Open a read-only transaction for the request."""
+    async with held.database.read() as session:
+        yield session
+
+
+async def write_session(held: Resources) -> AsyncIterator[database.WriteSession]:
+    """Open the request's transaction; it is committed after the route returned and before the answer leaves."""
+    async with held.database.write() as session:
+        yield session
+
+
+Settings = Annotated[SettingsModel, Depends(settings)]
+Autocommit = Annotated[autocommit.Autocommit, Depends(single_statements)]
+ReadSession = Annotated[database.ReadSession, Depends(read_session, scope="function")]
+WriteSession = Annotated[database.WriteSession, Depends(write_session, scope="function")]
+
+
+async def current_user(request: Request) -> Principal:
+    """Return whom the access token speaks for; raises ``Unauthorized`` where it does not hold."""
+    raise NotImplementedError
+
+
+CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+async def superuser(user: CurrentUser) -> Principal:
+    """Return the caller if it is a superuser; raises ``Forbidden`` otherwise."""
+    if not user.is_superuser:
+        raise Forbidden
+    return user
+
+
+Superuser = Annotated[Principal, Depends(superuser)]

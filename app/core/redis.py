@@ -1,0 +1,25 @@
+"""Redis or Valkey: one client per process, impatient, so that its absence is noticed and never waited for."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+
+SOCKET_TIMEOUT_SECONDS = 1.0
+POOL_SIZE = 20
+
+
+def connect(url: str, *, decode: bool = False) -> Redis:
+    """Return a client for ``url`` that connects on first use.
+
+    Args:
+        url: ``redis://`` or ``rediss://``.
+        decode: Whether answers are ``str`` rather than ``bytes``.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=POOL_SIZE,
+        timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_timeout=SOCKET_TIMEOUT_SECONDS,
+        socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+        health_check_interval=0,
+        decode_responses=decode,
+    )
+    return Redis(connection_pool=pool)

@@ -1,0 +1,37 @@
+"""What a process holds while it runs: settings and connections, opened once, closed in reverse."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from app.core.config import Settings
+from app.core.database import Database
+from app.core.redis import connect
+
+
+@dataclass(slots=True, frozen=True)
+class Resources:
+    """A process's settings and connections."""
+
+    settings: Settings
+    database: Database
+    redis: Redis
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, application_name: str = "api") -> AsyncIterator[Resources]:
+    """Open the process's connections lazily and close them at the end of the block.
+
+    Args:
+        settings: Where everything is.
+        application_name: How PostgreSQL names this process in ``pg_stat_activity``.
+    """
+    database = Database(settings, application_name)
+    redis = connect(str(settings.REDIS_URL))
+    try:
+        yield Resources(settings, database, redis)
+    finally:
+        await redis.aclose()
+        await database.close()
