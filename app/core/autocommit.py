@@ -8,11 +8,11 @@ asyncpg's own pool would spend a round trip and a task on it, which is most of w
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.sql import ClauseElement, visitors
 from sqlalchemy.sql.dml import UpdateBase
 
@@ -30,6 +30,25 @@ CONNECTION_LOST: Final = (
 )
 
 
+DIALECT: Final[Dialect] = PGDialect_asyncpg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own has no annotations
+
+
+class Runner(Protocol):
+    """Whatever runs a ``Statement``: ``Autocommit`` by itself, a session as part of its transaction."""
+
+    async def value(self, statement: "Statement", *values: object) -> Any:
+        """Run a statement and return the first column of its first row, ``None`` where there is no row."""
+        ...
+
+    async def row(self, statement: "Statement", *values: object) -> Sequence[Any] | None:
+        """Run a statement and return its first row."""
+        ...
+
+    async def rows(self, statement: "Statement", *values: object) -> Sequence[Sequence[Any]]:
+        """Run a statement and return every row."""
+        ...
+
+
 class Statement:
     """A SQLAlchemy Core statement compiled to PostgreSQL text once, at import.
 
@@ -44,7 +63,7 @@ class Statement:
     __slots__ = ("_order", "construct", "parameters", "text", "writes")
 
     def __init__(self, construct: ClauseElement, *parameters: str) -> None:
-        compiled: Any = construct.compile(dialect=PGDialect_asyncpg(paramstyle="numeric_dollar"))
+        compiled: Any = construct.compile(dialect=DIALECT)
         names: list[str] = list(compiled.positiontup or ())
         if unknown := set(parameters) ^ {name for name in names if compiled.binds[name].required}:
             raise ValueError(f"the statement's bind parameters and those announced differ in {sorted(unknown)}")
@@ -114,13 +133,15 @@ class Autocommit:
         """Run a statement and return the first column of its first row, ``None`` where there is no row."""
         return await self._run(asyncpg.Connection.fetchval, statement, values)
 
-    async def row(self, statement: Statement, *values: object) -> asyncpg.Record | None:
+    async def row(self, statement: Statement, *values: object) -> Sequence[Any] | None:
         """Run a statement and return its first row."""
-        return await self._run(asyncpg.Connection.fetchrow, statement, values)
+        found: Sequence[Any] | None = await self._run(asyncpg.Connection.fetchrow, statement, values)
+        return found
 
-    async def rows(self, statement: Statement, *values: object) -> list[asyncpg.Record]:
+    async def rows(self, statement: Statement, *values: object) -> Sequence[Sequence[Any]]:
         """Run a statement and return every row."""
-        return await self._run(asyncpg.Connection.fetch, statement, values)
+        found: Sequence[Sequence[Any]] = await self._run(asyncpg.Connection.fetch, statement, values)
+        return found
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when they come back."""
@@ -160,7 +181,7 @@ class Autocommit:
     async def _connect(self) -> asyncpg.Connection:
         self._open += 1
         try:
-            connection = await asyncpg.connect(self._dsn, **self._options)
+            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._dsn, **self._options)
         except BaseException:
             self._open -= 1
             self._wake()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, override
 from urllib.parse import urlsplit
 
-from pydantic import Field, PostgresDsn, RedisDsn, SecretStr, computed_field, model_validator
+from pydantic import Field, PostgresDsn, RedisDsn, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -171,13 +171,11 @@ class Settings(BaseSettings):
             problems.append("PUBLIC_URL: links in mails must be https.")
         return problems
 
-    @computed_field
     @property
     def broker_url(self) -> str:
         """The queues' Redis, as a URL."""
         return str(self.CELERY_BROKER_URL or self.REDIS_URL)
 
-    @computed_field
     @property
     def cache_url(self) -> str:
         """The cache's Redis, as a URL."""

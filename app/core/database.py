@@ -4,7 +4,7 @@ More than one statement: a transaction in a SQLAlchemy session (``ReadSession``,
 Exactly one statement on a hot path: ``Autocommit`` (``app.core.autocommit``), which PostgreSQL makes atomic by itself.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,18 +12,34 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from app.core.autocommit import Autocommit
+from app.core.autocommit import Autocommit, Statement
 from app.core.config import Settings
 
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_SECONDS = 5
 
 
-class ReadSession(AsyncSession):
+class _Session(AsyncSession):
+    """A session that also runs compiled statements, as part of its transaction (``app.core.autocommit.Runner``)."""
+
+    async def value(self, statement: Statement, *values: object) -> Any:
+        """Run a statement and return the first column of its first row, ``None`` where there is no row."""
+        return await self.scalar(statement.construct, statement.named(values))
+
+    async def row(self, statement: Statement, *values: object) -> Sequence[Any] | None:
+        """Run a statement and return its first row."""
+        return (await self.execute(statement.construct, statement.named(values))).first()
+
+    async def rows(self, statement: Statement, *values: object) -> Sequence[Sequence[Any]]:
+        """Run a statement and return every row."""
+        return (await self.execute(statement.construct, statement.named(values))).all()
+
+
+class ReadSession(_Session):
     """A session whose transaction PostgreSQL itself keeps from writing."""
 
 
-class WriteSession(AsyncSession):
+class WriteSession(_Session):
     """A session whose one transaction is committed before the answer leaves, or not at all."""
 
 
@@ -42,6 +58,7 @@ def server_settings(settings: Settings, application_name: str) -> dict[str, str]
         "application_name": application_name,
         "statement_timeout": str(settings.DATABASE_STATEMENT_TIMEOUT_MS),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        "timezone": "UTC",
         "jit": "off",  # compiling costs more than any statement here takes
     }
 
@@ -82,14 +99,14 @@ class Database:
         return args
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[ReadSession]:
+    async def read(self) -> AsyncGenerator[ReadSession]:
         """Open a read-only session for one unit of work."""
         async with ReadSession(self.engine, expire_on_commit=False, autoflush=False) as session:
             await session.connection(execution_options={"postgresql_readonly": True})
             yield session
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[WriteSession]:
+    async def write(self) -> AsyncGenerator[WriteSession]:
         """Open a session for one unit of work, committed where the block ends and rolled back where it raises."""
         async with WriteSession(self.engine, expire_on_commit=False) as session, session.begin():
             yield session

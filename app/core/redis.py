@@ -13,7 +13,7 @@ def connect(url: str, *, decode: bool = False) -> Redis:
         url: ``redis://`` or ``rediss://``.
         decode: Whether answers are ``str`` rather than ``bytes``.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
         url,
         max_connections=POOL_SIZE,
         timeout=SOCKET_TIMEOUT_SECONDS,

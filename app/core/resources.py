@@ -1,6 +1,6 @@
 """What a process holds while it runs: settings and connections, opened once, closed in reverse."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, application_name: str = "api") -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings, application_name: str = "api") -> AsyncGenerator[Resources]:
     """Open the process's connections lazily and close them at the end of the block.
 
     Args:

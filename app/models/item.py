@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, Text, literal_column, text
+from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Integer, Text, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, BigIntKey, Timestamp
 
 #: What full-text search reads, written as PostgreSQL prints it, so that index, query and `alembic check` agree.
-SEARCH_VECTOR = literal_column("to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))")
+SEARCH_VECTOR: ColumnElement[Any] = literal_column("to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))")
 
 
 class Item(Base):
