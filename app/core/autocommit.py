@@ -8,12 +8,12 @@ asyncpg's own pool would spend a round trip and a task on it, which is most of w
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.sql import ClauseElement, visitors
+from sqlalchemy.sql import ClauseElement, Executable, visitors
 from sqlalchemy.sql.dml import UpdateBase
 
 from app.core.errors import ServiceUnavailable
@@ -62,15 +62,16 @@ class Statement:
 
     __slots__ = ("_order", "construct", "parameters", "text", "writes")
 
-    def __init__(self, construct: ClauseElement, *parameters: str) -> None:
-        compiled: Any = construct.compile(dialect=DIALECT)
+    def __init__(self, construct: Executable, *parameters: str) -> None:
+        clause = cast("ClauseElement", construct)
+        compiled: Any = clause.compile(dialect=DIALECT)
         names: list[str] = list(compiled.positiontup or ())
         if unknown := set(parameters) ^ {name for name in names if compiled.binds[name].required}:
             raise ValueError(f"the statement's bind parameters and those announced differ in {sorted(unknown)}")
         self.construct = construct
         self.parameters = parameters
         self.text: str = compiled.string
-        self.writes = any(isinstance(element, UpdateBase) for element in visitors.iterate(construct))
+        self.writes = any(isinstance(element, UpdateBase) for element in visitors.iterate(clause))
         position = {name: index for index, name in enumerate(parameters)}
         order = [(position.get(name, -1), None if name in position else compiled.binds[name].effective_value) for name in names]
         self._order = None if [index for index, _ in order] == list(range(len(parameters))) else order

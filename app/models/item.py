@@ -9,7 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models.base import Base, BigIntKey, Timestamp
 
 #: What full-text search reads, written as PostgreSQL prints it, so that index, query and `alembic check` agree.
-SEARCH_VECTOR: ColumnElement[Any] = literal_column("to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))")
+SEARCH_VECTOR: ColumnElement[Any] = literal_column(
+    "to_tsvector('simple'::regconfig, (title || ' '::text) || COALESCE(description, ''::text))"
+)
 
 
 class Item(Base):

@@ -225,7 +225,7 @@ def _step(dependant: Dependant, steps: list[Step], known: dict[Callable[..., Any
 
 
 def _slot_of(child: Dependant, steps: list[Step], known: dict[Callable[..., Any], int]) -> int:
-    if child.call is None or (child.body_params and child.call):
+    if child.call is None or child.body_params:
         raise NotCompilable("a dependency that reads the body")
     if child.use_cache and child.call in known:
         return known[child.call]
@@ -243,7 +243,7 @@ def _kind(dependant: Dependant) -> str:
         return "generator"
     if inspect.isgeneratorfunction(call):
         raise NotCompilable("a generator that runs in a thread")
-    named = type(call).__call__ if isinstance(call, SecurityBase) else call
+    named = getattr(call, "__call__", None) if isinstance(call, SecurityBase) else call  # noqa: B004  # its own method is asked for
     return "async" if inspect.iscoroutinefunction(named) else "thread"
 
 
