@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from app.core.autocommit import Autocommit, Statement
 from app.core.config import Settings
+from app.core.wakeup import PENDING, Wakeup
 
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 CONNECT_TIMEOUT_SECONDS = 5
@@ -89,6 +90,7 @@ class Database:
             server_settings=options,
             keep_prepared=not settings.DATABASE_TRANSACTION_POOLING,
         )
+        self.outbox_wakeup = Wakeup(self.autocommit)
         _drop_idle_connections_after_a_disconnect(self.engine)
 
     @staticmethod
@@ -108,8 +110,11 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[WriteSession]:
         """Open a session for one unit of work, committed where the block ends and rolled back where it raises."""
-        async with WriteSession(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        async with WriteSession(self.engine, expire_on_commit=False) as session:
+            async with session.begin():
+                yield session
+            if session.info.get(PENDING):
+                self.outbox_wakeup.set()
 
     async def close(self) -> None:
         """Close every connection."""

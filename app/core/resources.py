@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.redis import connect
+from app.core.wakeup import Wakeup
 
 
 @dataclass(slots=True, frozen=True)
@@ -18,6 +19,8 @@ class Resources:
     settings: Settings
     database: Database
     redis: Redis
+    #: ``outbox_wakeup.set()`` after a statement of ``database.autocommit`` wrote an outbox row; sessions do it themselves.
+    outbox_wakeup: Wakeup
 
 
 @asynccontextmanager
@@ -31,7 +34,8 @@ async def open_resources(settings: Settings, application_name: str = "api") -> A
     database = Database(settings, application_name)
     redis = connect(str(settings.REDIS_URL))
     try:
-        yield Resources(settings, database, redis)
+        yield Resources(settings, database, redis, database.outbox_wakeup)
     finally:
+        await database.outbox_wakeup.close()
         await redis.aclose()
         await database.close()

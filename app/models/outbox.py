@@ -19,8 +19,23 @@ class OutboxMessage(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         CheckConstraint("kind IN ('task', 'event')", name="kind"),
-        Index("ix_outbox_unpublished", "id", postgresql_where=text("published_at IS NULL AND parked_at IS NULL")),
-        Index("ix_outbox_unconfirmed", "published_at", postgresql_where=text("published_at IS NOT NULL AND parked_at IS NULL")),
+        Index("ix_outbox_event", "id", postgresql_where=text("kind = 'event'")),
+        # A task's row is in one of these at a time: waiting for the relay, for a worker, at work, parked.
+        Index(
+            "ix_outbox_unpublished",
+            "available_at",
+            postgresql_where=text("kind = 'task' AND published_at IS NULL AND parked_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_unclaimed",
+            "published_at",
+            "id",
+            postgresql_where=text("published_at IS NOT NULL AND heartbeat_at IS NULL AND parked_at IS NULL"),
+        ),
+        Index("ix_outbox_claimed", "heartbeat_at", postgresql_where=text("heartbeat_at IS NOT NULL AND parked_at IS NULL")),
+        Index("ix_outbox_parked", "parked_at", postgresql_where=text("parked_at IS NOT NULL")),
+        # Rows live for milliseconds: the table is mostly dead ones unless it is vacuumed by their number.
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000}},
     )
 
     id: Mapped[BigIntKey]
@@ -35,9 +50,14 @@ class OutboxMessage(Base):
     #: Context that travels with the effect: request_id, user_id, traceparent.
     headers: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
     created_at: Mapped[Timestamp]
+    #: Not before this; a failed task's next try.
+    available_at: Mapped[Timestamp]
     published_at: Mapped[OptionalTimestamp]
     #: While a worker is at it, when it last said so.
     heartbeat_at: Mapped[OptionalTimestamp]
+    #: How often a worker took it; only the last one may confirm.
+    claims: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    #: Tries since it last got on.
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     #: Set when the message failed too often; it waits for ``python -m app outbox retry``.
     parked_at: Mapped[OptionalTimestamp]

@@ -48,24 +48,40 @@ def upgrade() -> None:
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("available_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claims", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.CheckConstraint("kind IN ('task', 'event')", name=op.f("ck_outbox_kind")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+        postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
     )
+    op.create_index("ix_outbox_event", "outbox", ["id"], unique=False, postgresql_where=sa.text("kind = 'event'"))
     op.create_index(
-        "ix_outbox_unconfirmed",
+        "ix_outbox_unpublished",
         "outbox",
-        ["published_at"],
+        ["available_at"],
         unique=False,
-        postgresql_where=sa.text("published_at IS NOT NULL AND parked_at IS NULL"),
+        postgresql_where=sa.text("kind = 'task' AND published_at IS NULL AND parked_at IS NULL"),
     )
     op.create_index(
-        "ix_outbox_unpublished", "outbox", ["id"], unique=False, postgresql_where=sa.text("published_at IS NULL AND parked_at IS NULL")
+        "ix_outbox_unclaimed",
+        "outbox",
+        ["published_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("published_at IS NOT NULL AND heartbeat_at IS NULL AND parked_at IS NULL"),
     )
+    op.create_index(
+        "ix_outbox_claimed",
+        "outbox",
+        ["heartbeat_at"],
+        unique=False,
+        postgresql_where=sa.text("heartbeat_at IS NOT NULL AND parked_at IS NULL"),
+    )
+    op.create_index("ix_outbox_parked", "outbox", ["parked_at"], unique=False, postgresql_where=sa.text("parked_at IS NOT NULL"))
     op.create_table(
         "users",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
