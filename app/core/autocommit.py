@@ -19,6 +19,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from app.core.errors import ServiceUnavailable
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+OUTBOX_TABLE: Final = "outbox"
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -60,7 +61,7 @@ class Statement:
         ValueError: if the statement has a required bind parameter that is not among ``parameters``, or the reverse.
     """
 
-    __slots__ = ("_order", "construct", "parameters", "text", "writes")
+    __slots__ = ("_order", "construct", "fills_outbox", "parameters", "text", "writes")
 
     def __init__(self, construct: Executable, *parameters: str) -> None:
         clause = cast("ClauseElement", construct)
@@ -71,7 +72,9 @@ class Statement:
         self.construct = construct
         self.parameters = parameters
         self.text: str = compiled.string
-        self.writes = any(isinstance(element, UpdateBase) for element in visitors.iterate(clause))
+        changes = [element for element in visitors.iterate(clause) if isinstance(element, UpdateBase)]
+        self.writes = bool(changes)
+        self.fills_outbox = any(getattr(change.table, "name", None) == OUTBOX_TABLE for change in changes)
         position = {name: index for index, name in enumerate(parameters)}
         order = [(position.get(name, -1), None if name in position else compiled.binds[name].effective_value) for name in names]
         self._order = None if [index for index, _ in order] == list(range(len(parameters))) else order
@@ -118,6 +121,8 @@ class Autocommit:
         self._idle: list[asyncpg.Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._open = 0
+        #: Called after a statement that wrote an outbox row, which by then is committed.
+        self.outbox_filled: Callable[[], None] = lambda: None
         self.loggers: list[Callable[[Any], None]] = []
 
     @property
@@ -168,9 +173,12 @@ class Autocommit:
     async def _run_once(self, fetch: Fetch, statement: Statement, values: Sequence[object]) -> Any:
         connection = self._idle.pop() if self._idle else await self._acquire()
         try:
-            return await fetch(connection, statement.text, *statement.arguments(values))
+            found = await fetch(connection, statement.text, *statement.arguments(values))
         finally:
             self._release(connection)
+        if statement.fills_outbox:
+            self.outbox_filled()
+        return found
 
     async def _acquire(self) -> asyncpg.Connection:
         while not self._idle:

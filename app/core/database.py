@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Result, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -25,15 +25,20 @@ class _Session(AsyncSession):
 
     async def value(self, statement: Statement, *values: object) -> Any:
         """Run a statement and return the first column of its first row, ``None`` where there is no row."""
-        return await self.scalar(statement.construct, statement.named(values))
+        return (await self._run(statement, values)).scalar()
 
     async def row(self, statement: Statement, *values: object) -> Sequence[Any] | None:
         """Run a statement and return its first row."""
-        return (await self.execute(statement.construct, statement.named(values))).first()
+        return (await self._run(statement, values)).first()
 
     async def rows(self, statement: Statement, *values: object) -> Sequence[Sequence[Any]]:
         """Run a statement and return every row."""
-        return (await self.execute(statement.construct, statement.named(values))).all()
+        return (await self._run(statement, values)).all()
+
+    async def _run(self, statement: Statement, values: Sequence[object]) -> Result[Any]:
+        if statement.fills_outbox:
+            self.info[PENDING] = True
+        return await self.execute(statement.construct, statement.named(values))
 
 
 class ReadSession(_Session):
@@ -91,6 +96,7 @@ class Database:
             keep_prepared=not settings.DATABASE_TRANSACTION_POOLING,
         )
         self.outbox_wakeup = Wakeup(self.autocommit)
+        self.autocommit.outbox_filled = self.outbox_wakeup.set
         _drop_idle_connections_after_a_disconnect(self.engine)
 
     @staticmethod

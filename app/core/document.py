@@ -51,7 +51,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
     """Return ``target`` changed by a merge patch (RFC 7396, 2): null removes a member, an object merges, all else replaces."""
     if not isinstance(patch, dict):
         return patch
-    changes: Document = patch
+    changes: Document = patch  # pyright: ignore[reportUnknownVariableType]  # any JSON
     merged: Document = dict(target) if isinstance(target, dict) else {}  # pyright: ignore[reportUnknownArgumentType]  # any JSON
     for key, value in changes.items():
         if value is None:

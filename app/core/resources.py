@@ -19,7 +19,7 @@ class Resources:
     settings: Settings
     database: Database
     redis: Redis
-    #: ``outbox_wakeup.set()`` after a statement of ``database.autocommit`` wrote an outbox row; sessions do it themselves.
+    #: Set by whatever commits an outbox row: sessions and ``database.autocommit`` do it by themselves.
     outbox_wakeup: Wakeup
 
 
