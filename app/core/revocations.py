@@ -1,0 +1,151 @@
+"""How every process learns, at once, that a session ended or that an account's rights changed.
+
+The process that made the change tells the others through Redis. Redis may be gone, or hang, or lose a message; so each
+process also asks PostgreSQL every two seconds what was revoked lately.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+CHANNEL: Final = "revocations"
+POLL_SECONDS: Final = 2.0
+#: How far each poll looks back: longer than any transaction lasts between marking a row and its commit.
+OVERLAP_SECONDS: Final = 30.0
+#: Silence on the subscription before it is asked for a sign of life.
+SILENCE_SECONDS: Final = 2.0
+RECONNECT_SECONDS: Final = 0.5
+
+#: A session (its id) or an account (its number).
+type Subject = UUID | int
+type Listener = Callable[[Subject], None]
+#: Tells what was revoked within the last so many seconds, and when each.
+type Recent = Callable[[float], Awaitable[Iterable[tuple[Subject, datetime]]]]
+
+logger = logging.getLogger(__name__)
+
+
+class Revocations:
+    """Spreads revocations between the processes and tells those who listen in this one.
+
+    Args:
+        redis: Carries them.
+        recent: Asks PostgreSQL for them.
+    """
+
+    def __init__(self, redis: Redis, recent: Recent) -> None:
+        self._redis: Any = redis  # its annotations are incomplete
+        self._recent = recent
+        self._listeners: list[Listener] = []
+        self._announcing: set[asyncio.Task[None]] = set()
+        self._seen: dict[Subject, datetime] = {}
+        self._polled_at = time.monotonic()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every revoked session and changed account, on the event loop, at least once for each.
+
+        Returns:
+            What ends the subscription.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def announce(self, *subjects: Subject) -> None:
+        """Tell this process now and the others within milliseconds. Nothing is waited for."""
+        self._tell(subjects)
+        task = asyncio.create_task(self._publish(subjects), name="announce revocations")
+        self._announcing.add(task)
+        task.add_done_callback(self._announcing.discard)
+
+    def announce_after_commit(self, session: AsyncSession, *subjects: Subject) -> None:
+        """``announce`` as soon as the session's transaction has committed; not at all if it does not."""
+
+        def announce(_session: Session) -> None:
+            self.announce(*subjects)
+
+        event.listen(session.sync_session, "after_commit", announce, once=True)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncGenerator[None]:
+        """Listen to Redis and ask PostgreSQL for the length of the block."""
+        tasks = [asyncio.create_task(self._poll(), name="poll revocations"), asyncio.create_task(self._listen(), name="hear revocations")]
+        try:
+            yield
+        finally:
+            tasks += self._announcing
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self, subjects: Iterable[Subject]) -> None:
+        for subject in subjects:
+            for listener in tuple(self._listeners):
+                listener(subject)
+
+    async def _publish(self, subjects: Iterable[Subject]) -> None:
+        try:
+            await self._redis.publish(CHANNEL, " ".join(map(str, subjects)))
+        except (RedisError, OSError) as error:
+            logger.warning("a revocation was not published, the others learn of it from PostgreSQL: %s", error)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(CHANNEL)
+                    await self._receive(subscription)
+            except (RedisError, OSError) as error:
+                logger.warning("revocations are not heard from Redis, PostgreSQL is asked instead: %s", error)
+            except Exception:
+                logger.exception("hearing revocations failed")
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _receive(self, subscription: Any) -> None:
+        """Pass messages on until the connection shows no sign of life any more."""
+        heard_at = time.monotonic()
+        while time.monotonic() - heard_at < 2 * SILENCE_SECONDS:
+            message = await subscription.get_message(timeout=SILENCE_SECONDS)
+            if message is None:
+                await subscription.ping()
+                continue
+            heard_at = time.monotonic()
+            if message["type"] == "message":
+                self._tell(parse(message["data"]))
+        raise RedisError("no answer to a ping")
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._poll_once()
+            except Exception:
+                logger.exception("PostgreSQL could not be asked for revocations")
+
+    async def _poll_once(self) -> None:
+        started = time.monotonic()
+        found = dict(await self._recent(started - self._polled_at + OVERLAP_SECONDS))
+        self._tell(subject for subject, at in found.items() if self._seen.get(subject) != at)
+        self._seen = found
+        self._polled_at = started
+
+
+def parse(message: bytes) -> list[Subject]:
+    """Return the subjects a message names; words that are none are passed over."""
+    subjects: list[Subject] = []
+    for word in message.decode(errors="replace").split():
+        try:
+            subjects.append(int(word) if word.isdecimal() else UUID(word))
+        except ValueError:
+            continue
+    return subjects
