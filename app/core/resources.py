@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from app.core.config import Settings
 from app.core.database import Database
+from app.core.http.limits import Limits
 from app.core.redis import connect
 from app.core.wakeup import Wakeup
 
@@ -19,6 +20,7 @@ class Resources:
     settings: Settings
     database: Database
     redis: Redis
+    limits: Limits
     #: Set by whatever commits an outbox row: sessions and ``database.autocommit`` do it by themselves.
     outbox_wakeup: Wakeup
 
@@ -33,9 +35,11 @@ async def open_resources(settings: Settings, application_name: str = "api") -> A
     """
     database = Database(settings, application_name)
     redis = connect(str(settings.REDIS_URL))
+    limits = Limits(redis)
     try:
-        yield Resources(settings, database, redis, database.outbox_wakeup)
+        yield Resources(settings, database, redis, limits, database.outbox_wakeup)
     finally:
+        await limits.close()
         await database.outbox_wakeup.close()
         await redis.aclose()
         await database.close()
