@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from app.api.routes import items
 from app.core.config import Settings, get_settings
+from app.core.http import dispatch, problems
 from app.core.resources import open_resources
 
 
@@ -37,4 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Say that the API is running."""
         return {"message": "API is running"}
 
+    app.include_router(items.router, prefix=settings.API_V1_STR)
+    problems.install(app)
+    dispatch.install(app, settings)
     return app

@@ -1,6 +1,6 @@
 """What a route may ask for. The alias in a signature is the rule: who may call it and what it may touch."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,7 +12,7 @@ from app.core.resources import Resources as ResourcesModel
 from app.core.security import Principal
 
 
-def resources(request: Request) -> ResourcesModel:
+async def resources(request: Request) -> ResourcesModel:
     """Return what the process holds open."""
     found: ResourcesModel = request.app.state.resources
     return found
@@ -21,23 +21,23 @@ def resources(request: Request) -> ResourcesModel:
 Resources = Annotated[ResourcesModel, Depends(resources)]
 
 
-def settings(held: Resources) -> SettingsModel:
+async def settings(held: Resources) -> SettingsModel:
     """Return the process's settings."""
     return held.settings
 
 
-def single_statements(held: Resources) -> autocommit.Autocommit:
+async def single_statements(held: Resources) -> autocommit.Autocommit:
     """Return the way to run one statement in one round trip."""
     return held.database.autocommit
 
 
-async def read_session(held: Resources) -> AsyncIterator[database.ReadSession]:
+async def read_session(held: Resources) -> AsyncGenerator[database.ReadSession]:
     """Open a read-only transaction for the request."""
     async with held.database.read() as session:
         yield session
 
 
-async def write_session(held: Resources) -> AsyncIterator[database.WriteSession]:
+async def write_session(held: Resources) -> AsyncGenerator[database.WriteSession]:
     """Open the request's transaction; it is committed after the route returned and before the answer leaves."""
     async with held.database.write() as session:
         yield session

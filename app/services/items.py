@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 
 from app.core import cursor
 from app.core.autocommit import Runner
 from app.core.database import WriteSession
-from app.core.document import encode_document, merge_patch
+from app.core.document import Document, encode_document, merge_patch
 from app.core.errors import Forbidden, NotFound, PreconditionFailed, ValidationFailed
 from app.core.security import Principal
 from app.crud import item as crud
@@ -17,6 +17,7 @@ from app.crud.item import Row
 from app.schemas.item import ItemCreate, ItemPatch, ItemQuery
 
 ID, OWNER_ID, TITLE, DESCRIPTION, ATTRIBUTES, VERSION, CREATED_AT, UPDATED_AT = range(len(crud.COLUMNS))
+DOCUMENT: Final[TypeAdapter[Document]] = TypeAdapter(Document)
 _POSITION_OF: Final = {"created_at": CREATED_AT, "updated_at": UPDATED_AT, "title": TITLE}
 
 
@@ -82,8 +83,8 @@ def _merge(row: Row, patch: ItemPatch) -> tuple[str, str | None, str]:
     description = patch.description if "description" in patch.model_fields_set else row[DESCRIPTION]
     if "attributes" not in patch.model_fields_set:
         return title, description, row[ATTRIBUTES]
-    current = _parse(row[ATTRIBUTES])
-    merged = {} if patch.attributes is None else merge_patch(current, patch.attributes)
+    current = DOCUMENT.validate_json(row[ATTRIBUTES])
+    merged: Document = {} if patch.attributes is None else merge_patch(current, patch.attributes)
     if merged == current:
         return title, description, row[ATTRIBUTES]
     try:
@@ -163,14 +164,7 @@ def _statement(query: ItemQuery, owner_id: int, position: cursor.Position | None
 
 def _containment(text: str) -> str:
     try:
-        document = _parse(text)
-        if not isinstance(document, dict):
-            raise TypeError
-        return encode_document(document)
-    except (TypeError, ValueError):
+        return encode_document(DOCUMENT.validate_json(text))
+    except ValueError:
         fault = 'must be a JSON object such as {"colour":"red"}'
         raise ValidationFailed(errors=[{"pointer": "/attributes", "detail": fault}]) from None
-
-
-def _parse(text: str) -> Any:
-    return from_json(text)

@@ -20,6 +20,9 @@ ItemId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[42])]
 IfMatch = Annotated[str | None, Header(description="ETag of the version to change.", examples=['"1"'])]
 IfNoneMatch = Annotated[str | None, Header(description="ETag you have already.", examples=['"1"'])]
 
+Batch = Annotated[list[ItemCreate], Body(min_length=1, max_length=100)]
+MergePatch = Annotated[ItemPatch, Body(media_type="application/merge-patch+json")]
+
 encoder = RowEncoder(Item, COLUMNS)
 
 
@@ -38,9 +41,7 @@ async def create_item(data: ItemCreate, user: CurrentUser, db: Autocommit) -> Re
 
 
 @router.post("/batch", response_model=list[Item], status_code=201)
-async def create_items(
-    data: Annotated[list[ItemCreate], Body(min_length=1, max_length=100)], user: CurrentUser, db: Autocommit
-) -> Response:
+async def create_items(data: Batch, user: CurrentUser, db: Autocommit) -> Response:
     """Make up to 100 items in one transaction: all or none."""
     return JSONBytes(encoder.many(await items.create_many(db, user, data)), 201)
 
@@ -55,7 +56,7 @@ async def read_item(item_id: ItemId, user: CurrentUser, db: Autocommit, if_none_
 
 
 @router.patch("/{item_id}", response_model=Item)
-async def change_item(item_id: ItemId, patch: ItemPatch, user: CurrentUser, db: WriteSession, if_match: IfMatch = None) -> Response:
+async def change_item(item_id: ItemId, patch: MergePatch, user: CurrentUser, db: WriteSession, if_match: IfMatch = None) -> Response:
     """Change an item by a JSON merge patch (RFC 7396)."""
     row = await items.change(db, user, item_id, patch, versions(if_match))
     return JSONBytes(encoder.one(row), headers=[(b"etag", etag(row[VERSION]))])

@@ -9,7 +9,6 @@ requests through both and compares.
 """
 
 import inspect
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.core.errors import MalformedRequest, UnsupportedMediaType
+from app.core.http.body import parse_json, refuse_deep, require_media_type
 
 type Arguments = dict[str, Any]
 type Errors = list[Any]
@@ -151,41 +150,34 @@ class BodyReader:
         self.name = name
         declared: Any = Annotated[annotation, info]
         self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
+        self._media_types = ("application/json", *(extra for extra in (info.media_type,) if extra != "application/json"))
 
     async def read(self, request: Request) -> tuple[Any, Errors]:
         """Return the body and its faults.
 
         Raises:
             MalformedRequest: if it is not JSON.
-            UnsupportedMediaType: if it does not say that it is.
+            UnsupportedMediaType: if its content type is not one the route reads.
+            ValidationFailed: if it is nested too deep.
         """
         raw = await request.body()
-        if raw:
-            self._check_media_type(request)
+        require_media_type(request, *self._media_types)
+        refuse_deep(raw)
         try:
             return self._adapter.validate_json(raw), []
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
             if faults[0]["type"] == "json_invalid":
-                return None, [{"loc": ("body",), "type": _why_unreadable(raw), "msg": faults[0]["msg"]}]
+                return None, [{"loc": ("body",), "type": "value_error", "msg": _why_unreadable(raw)}]
             return None, [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
-
-    @staticmethod
-    def _check_media_type(request: Request) -> None:
-        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if given != "application/json" and not (given.startswith("application/") and given.endswith("+json")):
-            raise UnsupportedMediaType("Send the body as `application/json`.")
 
 
 def _why_unreadable(raw: bytes) -> str:
-    """Tell a body that is not JSON (raises) from JSON whose values no field can hold, such as a lone surrogate."""
+    """Say why JSON that is well-formed cannot be taken; raises ``MalformedRequest`` where it is not well-formed."""
     if not raw:
-        return "missing"
-    try:
-        json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f"The body is not JSON: {error}.") from error
-    return "unstorable"
+        return "Field required"
+    parse_json(raw)
+    return "Must not contain lone surrogates."
 
 
 def compile_route(context: RouteContext) -> Plan:

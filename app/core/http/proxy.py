@@ -5,6 +5,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
+from app.core.errors import InvalidHost
+
 type Network = IPv4Network | IPv6Network
 type Headers = list[tuple[bytes, bytes]]
 
@@ -112,6 +114,15 @@ class Hosts:
         self._any = "*" in names
         self._names = frozenset(name.encode() for name in names if not name.startswith("*"))
         self._suffixes = tuple(name[1:].encode() for name in names if name.startswith("*."))
+
+    def refuse_foreign(self, headers: Headers) -> None:
+        """Refuse a request that is not for this service.
+
+        Raises:
+            InvalidHost: if its Host header is missing, doubled or names somebody else.
+        """
+        if not self.allow(headers):
+            raise InvalidHost
 
     def allow(self, headers: Headers) -> bool:
         """Return whether a request's one Host header (RFC 9110, 7.2) names this service."""

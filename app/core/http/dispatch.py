@@ -1,0 +1,252 @@
+"""The one middleware: what every request needs, done once and in one place, then straight to its route.
+
+A compiled route (``app.core.http.compile``) is found by a walk over the path's segments and run here; whatever is not
+compiled, not found or not allowed goes through FastAPI's own stack and comes back marked in the same way.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.responses import Response
+
+from app.core import context, metrics
+from app.core.config import Settings
+from app.core.errors import Problem
+from app.core.http import body, headers, problems
+from app.core.http.compile import NotCompilable, Plan, compile_route
+from app.core.http.cors import Cors
+from app.core.http.proxy import Hosts, Proxies
+from app.core.logging import access
+
+type Scope = Any
+type Message = Any
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+type Headers = list[tuple[bytes, bytes]]
+
+UNMATCHED: Final = "none"
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(slots=True, frozen=True)
+class Entry:
+    """A route as the dispatcher knows it.
+
+    Attributes:
+        template: Its path with parameters in braces, as metrics and logs name it.
+        parameters: Names of the path's parameters and their positions among its segments.
+        plan: How to run it, ``None`` where FastAPI's own handler does.
+        body_limit: Largest body in bytes.
+    """
+
+    template: str
+    parameters: tuple[tuple[str, int], ...]
+    plan: Plan | None
+    body_limit: int
+
+
+class _Node:
+    """A segment of the paths known: what may follow it, and the routes that end here by method."""
+
+    __slots__ = ("any", "by_name", "entries")
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.entries: dict[str, Entry] = {}
+
+
+class RouteTable:
+    """Every API route by path and method; a look-up costs one dictionary access per segment.
+
+    Args:
+        app: The application, all routers included.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._root = _Node()
+        for found in iter_route_contexts(app.routes):
+            if isinstance(found.original_route, APIRoute):
+                self._add(found)
+
+    def _add(self, route: RouteContext) -> None:
+        segments = (route.path_format or "").split("/")
+        parameters = [(segment[1:-1], position) for position, segment in enumerate(segments) if segment.startswith("{")]
+        if any(":" in segment for segment in (route.path or "").split("/")):
+            return  # a converter of Starlette's: its own router knows it
+        try:
+            plan = compile_route(route)
+        except NotCompilable:
+            plan = None
+        entry = Entry(route.path_format or "", tuple(parameters), plan, route.max_body_size or body.MAX_BODY_BYTES)
+        node = self._root
+        for segment in segments:
+            if segment.startswith("{"):
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.by_name.setdefault(segment, _Node())
+        for method in route.methods or ():
+            node.entries.setdefault(method, entry)
+
+    def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
+        """Return the route of a request, if it has one, and the path's segments. A literal segment goes before a parameter."""
+        node: _Node | None = self._root
+        segments = path.split("/")
+        for segment in segments:
+            node = node.by_name.get(segment) or (node.any if segment else None)
+            if node is None:
+                return None, segments
+        return node.entries.get(method), segments
+
+
+class Exchange:
+    """One request and what is known of its answer so far."""
+
+    __slots__ = ("cors", "entry", "method", "path", "request_id", "scope", "size", "started", "status", "template")
+
+    def __init__(self, scope: Scope, entry: Entry | None, request_id: str, cors: Headers) -> None:
+        self.started = perf_counter()
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.entry = entry
+        self.template = UNMATCHED if entry is None else entry.template
+        self.request_id = request_id
+        self.cors = cors
+        self.status = 0
+        self.size = 0
+
+    def mark(self, given: Headers) -> Headers:
+        """Add to a response's headers what every response carries."""
+        given.append((b"x-request-id", self.request_id.encode()))
+        headers.add_security(given, https=self.scope["scheme"] == "https")
+        given.extend(self.cors)
+        return given
+
+
+class Dispatch:
+    """The outermost ASGI application.
+
+    Args:
+        app: The application, all routers included.
+        inner: FastAPI's own stack, which answers what is not compiled.
+        settings: Hosts, proxies and origins.
+    """
+
+    def __init__(self, app: FastAPI, inner: Callable[..., Awaitable[None]], settings: Settings) -> None:
+        self._inner = inner
+        self._app = app
+        self._table = RouteTable(app)
+        self._hosts = Hosts(settings.ALLOWED_HOSTS)
+        self._proxies = Proxies(settings.TRUSTED_PROXIES)
+        self._cors = Cors(settings.ALLOWED_ORIGINS)
+        self.in_flight = 0
+        metrics.sample(metrics.IN_FLIGHT, lambda: self.in_flight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; sockets and the lifespan go straight through."""
+        scope["app"] = self._app
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                self._proxies.apply(scope)
+            await self._inner(scope, receive, send)
+            return
+        self._proxies.apply(scope)
+        given = dict(scope["headers"])
+        entry, segments = self._table.find(scope["method"], scope["path"])
+        origin = given.get(b"origin")
+        exchange = Exchange(scope, entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(origin))
+        context.request_id.set(exchange.request_id)
+        context.traceparent.set(headers.traceparent(given.get(b"traceparent")))
+        self.in_flight += 1
+        try:
+            await self._answer(exchange, given, segments, receive, send)
+        finally:
+            self.in_flight -= 1
+            self._record(exchange)
+
+    async def _answer(self, exchange: Exchange, given: dict[bytes, bytes], segments: list[str], receive: Receive, send: Send) -> None:
+        scope, entry = exchange.scope, exchange.entry
+        try:
+            self._hosts.refuse_foreign(scope["headers"])
+            if exchange.method == "OPTIONS" and b"access-control-request-method" in given and b"origin" in given:
+                await _send_head(exchange, send, 204, self._cors.preflight(given[b"origin"]))
+                return
+            if exchange.method in WITH_BODY:
+                limit = body.MAX_BODY_BYTES if entry is None else entry.body_limit
+                body.refuse_large(body.declared_length(scope["headers"]), limit)
+                receive = body.limited(receive, limit)
+            if entry is None or entry.plan is None:
+                await self._inner(scope, receive, _marking(exchange, send))
+                return
+            scope["path_params"] = {name: segments[position] for name, position in entry.parameters}
+            response = await entry.plan.run(body.StrictRequest(scope, receive, send))
+        except Exception as error:  # noqa: BLE001  # the outermost place: whatever it is, the client gets an answer
+            if not exchange.status:
+                await _send_problem(exchange, send, problems.from_exception(error))
+            return
+        await _send_response(exchange, receive, send, response)
+
+    def _record(self, exchange: Exchange) -> None:
+        seconds = perf_counter() - exchange.started
+        client = exchange.scope["client"]
+        metrics.observe_request(exchange.template, exchange.method, exchange.status, seconds)
+        access(
+            exchange.method,
+            exchange.template,
+            exchange.path,
+            exchange.status,
+            seconds * 1000,
+            exchange.size,
+            exchange.request_id,
+            context.user_id.get(),
+            None if client is None else client[0],
+        )
+
+
+async def _send_head(exchange: Exchange, send: Send, status: int, given: Headers) -> None:
+    exchange.status = status
+    await send({"type": "http.response.start", "status": status, "headers": exchange.mark(given)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_problem(exchange: Exchange, send: Send, problem: Problem) -> None:
+    status, given, content = problems.render(problem, request_id=exchange.request_id, instance=exchange.path)
+    exchange.status, exchange.size = status, len(content)
+    await send({"type": "http.response.start", "status": status, "headers": exchange.mark(given)})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _send_response(exchange: Exchange, receive: Receive, send: Send, response: Response) -> None:
+    content: bytes | None = getattr(response, "body", None)
+    if content is None or response.background is not None:  # a stream or a file
+        await response(exchange.scope, receive, _marking(exchange, send))
+        return
+    exchange.status, exchange.size = response.status_code, len(content)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": exchange.mark(response.raw_headers)})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _marking(exchange: Exchange, send: Send) -> Send:
+    """Return a ``send`` that marks the answer of whoever sends it and takes down its status and size."""
+
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            message = {**message, "headers": exchange.mark([(name.lower(), value) for name, value in message.get("headers", ())])}
+        elif message["type"] == "http.response.body":
+            exchange.size += len(message.get("body", b""))
+        await send(message)
+
+    return send_marked
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Put the dispatcher around an application. Call it when every router is included."""
+    inner = app.build_middleware_stack()
+    app.middleware_stack = Dispatch(app, inner, settings)
