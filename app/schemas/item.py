@@ -2,10 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.document import Document, encode_document
@@ -42,11 +42,12 @@ class ItemPatch(Body):
     description: Description | None = None
     attributes: Attributes | None = Field(default=None, description="Merged member by member; `null` empties it.")
 
-    @model_validator(mode="after")
-    def _title_stays(self) -> Self:
-        if "title" in self.model_fields_set and self.title is None:
-            raise ValueError("title cannot be null; leave it out to keep it")
-        return self
+    @field_validator("title")
+    @classmethod
+    def _title_stays(cls, title: str | None) -> str:
+        if title is None:
+            raise ValueError("must not be null; leave it out to keep it")
+        return title
 
 
 class Item(Schema):
