@@ -20,6 +20,7 @@ class IdempotencyKey(Base):
     #: SHA-256 of the request's body.
     request_hash: Mapped[bytes] = mapped_column(LargeBinary)
     status: Mapped[int] = mapped_column(Integer)
-    headers: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    #: Pairs of name and value.
+    headers: Mapped[list[Any]] = mapped_column(JSONB)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[Timestamp]
