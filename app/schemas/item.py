@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints, field_validator
@@ -11,6 +11,9 @@ from pydantic.json_schema import SkipJsonSchema
 from app.core.document import Document, encode_document
 from app.schemas.base import Body, Schema, StorableText
 
+TITLE_MAX_LENGTH: Final = 200
+DESCRIPTION_MAX_LENGTH: Final = 10_000
+
 
 def _storable_document(document: Document) -> Document:
     encode_document(document)
@@ -18,9 +21,11 @@ def _storable_document(document: Document) -> Document:
 
 
 Title = Annotated[
-    StorableText, StringConstraints(min_length=1, max_length=200), Field(description="A short name.", examples=["Invoice 2031"])
+    StorableText,
+    StringConstraints(min_length=1, max_length=TITLE_MAX_LENGTH),
+    Field(description="A short name.", examples=["Invoice 2031"]),
 ]
-Description = Annotated[StorableText, StringConstraints(max_length=10_000), Field(description="A longer text.")]
+Description = Annotated[StorableText, StringConstraints(max_length=DESCRIPTION_MAX_LENGTH), Field(description="A longer text.")]
 Attributes = Annotated[
     dict[str, JsonValue],
     Field(description="Any JSON object, at most 16 KiB as compact UTF-8.", examples=[{"colour": "red", "weight": 3}]),
