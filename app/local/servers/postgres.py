@@ -1,0 +1,211 @@
+"""PostgreSQL 16: a cluster with two roles, one that owns the schema and one for the service, which cannot change it."""
+
+import locale
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from app.local.servers.account import Account, unprivileged_account
+from app.local.servers.ports import LOOPBACK
+from app.local.servers.postgres_files import Files, prepare_files
+from app.local.servers.program import Program, ServerError
+
+SUPERUSER = "postgres"
+OWNER = "platform_owner"
+APP = "platform_app"
+DATABASE = "platform"
+MAX_CONNECTIONS = 200
+
+# For a laptop that imports hundreds of thousands of rows: checkpoints far apart, a cache that holds the indexes.
+SETTINGS = {
+    "autovacuum_naptime": "15s",
+    "checkpoint_completion_target": "0.9",
+    "checkpoint_timeout": "15min",
+    "jit": "off",
+    "listen_addresses": LOOPBACK,
+    "log_line_prefix": "%m [%p] %q%u@%d %a ",
+    "log_timezone": "GMT",
+    "maintenance_work_mem": "128MB",
+    "max_connections": str(MAX_CONNECTIONS),
+    "max_wal_size": "4GB",
+    "password_encryption": "scram-sha-256",
+    "random_page_cost": "1.1",
+    "shared_buffers": "256MB",
+    "timezone": "GMT",  # the one zone that needs no zone files, which slim images lack
+    "unix_socket_directories": "",
+    "wal_compression": "lz4",
+    "work_mem": "16MB",
+}
+# A test's data lives as long as the test.
+THROWAWAY_SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passwords:
+    """The passwords of the three roles."""
+
+    superuser: str
+    owner: str
+    app: str
+
+    def of(self, role: str) -> str:
+        """Return the password of ``role``."""
+        return {SUPERUSER: self.superuser, OWNER: self.owner, APP: self.app}[role]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """A PostgreSQL server."""
+
+    program: Program
+    files: Files
+    port: int
+    passwords: Passwords
+
+    def url(self, role: str = APP, database: str = DATABASE) -> str:
+        """Return the URL of ``database`` for ``role``."""
+        return f"postgresql://{role}:{self.passwords.of(role)}@{LOOPBACK}:{self.port}/{database}"
+
+    async def answers(self) -> bool:
+        """Tell whether it accepts connections."""
+        try:
+            connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+            return False
+        await connection.close()
+        return True
+
+
+def prepare(folder: Path, port: int, passwords: Passwords, *, durable: bool = True) -> Postgres:
+    """Make the cluster in ``folder`` unless it exists, and say how to start it.
+
+    Args:
+        folder: the stack's folder; the cluster is its entry ``postgres``.
+        port: the TCP port to listen on.
+        passwords: of the roles.
+        durable: False trades the data's safety for speed, for tests.
+
+    Raises:
+        ServerError: when it cannot run on this machine, with the remedy.
+    """
+    account = _account()
+    files = prepare_files(folder, account)
+    if not (files.data / "PG_VERSION").exists():
+        _initialise(files, account, passwords.superuser)
+    options = SETTINGS | {"port": str(port)} | ({} if durable else THROWAWAY_SETTINGS)
+    flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    program = Program(
+        name="postgres",
+        argv=(str(files.programs / "postgres"), "-D", str(files.data), *flags),
+        cwd=files.data,
+        env=_environment(),
+        account=account,
+        stop_signal=signal.SIGINT,  # "fast": clients are disconnected, data is flushed
+        stop_seconds=20,
+    )
+    return Postgres(program=program, files=files, port=port, passwords=passwords)
+
+
+async def provision(server: Postgres, databases: Sequence[str] = (DATABASE,)) -> None:
+    """Create the roles and the databases that are missing, and give the service's role its rights."""
+    connection = await asyncpg.connect(server.url(SUPERUSER, "postgres"), timeout=10)
+    try:
+        await _create_roles(connection, server.passwords)
+        existing = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
+        missing = [name for name in databases if name not in existing]
+        for name in missing:
+            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
+    finally:
+        await connection.close()
+    for name in missing:
+        await _grant(server, name)
+
+
+async def copy_database(server: Postgres, template: str, name: str) -> None:
+    """Create the database ``name`` as a copy of ``template``, which nobody may be connected to."""
+    connection = await asyncpg.connect(server.url(SUPERUSER, "postgres"), timeout=10)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER} TEMPLATE "{template}" STRATEGY file_copy')
+    finally:
+        await connection.close()
+
+
+async def _create_roles(connection: "asyncpg.Connection[asyncpg.Record]", passwords: Passwords) -> None:
+    existing = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+    for role in (OWNER, APP):
+        if role not in existing:
+            # No parameters in DDL: a password is hexadecimal, so nothing in it needs quoting.
+            await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{passwords.of(role)}'")
+
+
+async def _grant(server: Postgres, database: str) -> None:
+    connection = await asyncpg.connect(server.url(OWNER, database), timeout=10)
+    try:
+        await connection.execute(f"""
+            GRANT USAGE ON SCHEMA public TO {APP};
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP};
+            ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {APP};
+        """)
+    finally:
+        await connection.close()
+
+
+def _account() -> Account | None:
+    try:
+        return unprivileged_account()
+    except LookupError as error:
+        raise ServerError(f"PostgreSQL cannot run as root, and {error}.\nRun as a plain user, or set DATABASE_URL.") from error
+
+
+def _environment() -> dict[str, str]:
+    """Return this environment without what would change PostgreSQL's mind (PGPORT, PGDATA and their like)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+
+
+def _initialise(files: Files, account: Account | None, password: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        secret = Path(scratch) / "password"
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+        if account is not None:
+            for path in (Path(scratch), secret):
+                os.chown(path, account.uid, account.gid)
+        command = [
+            str(files.programs / "initdb"),
+            f"--pgdata={files.data}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            f"--lc-ctype={_character_type()}",
+            "--no-instructions",
+            "--no-sync",  # the first checkpoint syncs
+        ]
+        owner = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
+        made = subprocess.run(command, cwd=files.data, env=_environment(), capture_output=True, text=True, check=False, **owner)
+    if made.returncode != 0:
+        shutil.rmtree(files.data, ignore_errors=True)
+        raise ServerError(f"initdb failed:\n{made.stdout}{made.stderr}")
+
+
+def _character_type() -> str:
+    """Return a locale that knows upper and lower case beyond ASCII, under the name this system has for it."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        for name in ("C.UTF-8", "en_US.UTF-8", "UTF-8"):
+            try:
+                return locale.setlocale(locale.LC_CTYPE, name)
+            except locale.Error:
+                continue
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return "C"
