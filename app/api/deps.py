@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from app.core import autocommit, database
 from app.core.config import Settings as SettingsModel
 from app.core.errors import Forbidden
+from app.core.http import idempotency
+from app.core.http.idempotency import IdempotencyKey
 from app.core.resources import Resources as ResourcesModel
 from app.core.security import Principal
 
@@ -65,3 +67,26 @@ async def superuser(user: CurrentUser) -> Principal:
 
 
 Superuser = Annotated[Principal, Depends(superuser)]
+
+
+async def writer(request: Request, held: Resources, user: CurrentUser, key: IdempotencyKey = None) -> autocommit.Runner:
+    """Return where a user's single statement is run: by itself or, with an Idempotency-Key, in a transaction with its answer."""
+    if key is None:
+        return held.database.autocommit
+    return await idempotency.begin(held.database, request, key, idempotency.caller_of(request, user.user_id))
+
+
+async def writer_session(
+    request: Request, held: Resources, user: CurrentUser, key: IdempotencyKey = None
+) -> AsyncGenerator[database.WriteSession]:
+    """Open the transaction of a user's several statements; with an Idempotency-Key it keeps the answer as well."""
+    if key is not None:
+        yield await idempotency.begin(held.database, request, key, idempotency.caller_of(request, user.user_id))
+        return
+    async with held.database.write() as session:
+        yield session
+
+
+#: For routes that create something, by one statement and by several. Both honour the Idempotency-Key.
+Writer = Annotated[autocommit.Runner, Depends(writer)]
+WriterSession = Annotated[database.WriteSession, Depends(writer_session, scope="function")]

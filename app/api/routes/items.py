@@ -5,16 +5,17 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Body, Header, Path, Request, Response
 
-from app.api.deps import Autocommit, CurrentUser, Settings, WriteSession
+from app.api.deps import Autocommit, CurrentUser, Settings, Writer, WriteSession
 from app.api.preconditions import etag, is_current, versions
 from app.core.encoding import RowEncoder
 from app.core.http.compile import JSONBytes
+from app.core.http.route import Route
 from app.crud.item import COLUMNS
 from app.schemas.item import Item, ItemCreate, ItemPatch, ItemQueryParameters
 from app.services import items
 from app.services.items import ID, VERSION, Page
 
-router = APIRouter(prefix="/items", tags=["items"])
+router = APIRouter(prefix="/items", tags=["items"], route_class=Route)
 
 ItemId = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[42])]
 IfMatch = Annotated[str | None, Header(description="ETag of the version to change.", examples=['"1"'])]
@@ -34,14 +35,14 @@ async def list_items(request: Request, query: ItemQueryParameters, user: Current
 
 
 @router.post("/", response_model=Item, status_code=201)
-async def create_item(data: ItemCreate, user: CurrentUser, db: Autocommit) -> Response:
+async def create_item(data: ItemCreate, user: CurrentUser, db: Writer) -> Response:
     """Make an item."""
     row = await items.create(db, user, data)
     return JSONBytes(encoder.one(row), 201, [(b"etag", etag(row[VERSION])), (b"location", b"/api/v1/items/%d" % row[ID])])
 
 
 @router.post("/batch", response_model=list[Item], status_code=201)
-async def create_items(data: Batch, user: CurrentUser, db: Autocommit) -> Response:
+async def create_items(data: Batch, user: CurrentUser, db: Writer) -> Response:
     """Make up to 100 items in one transaction: all or none."""
     return JSONBytes(encoder.many(await items.create_many(db, user, data)), 201)
 

@@ -26,7 +26,9 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from app.core.http import idempotency
 from app.core.http.body import parse_json, refuse_deep, require_media_type
+from app.core.http.route import JSON, Route
 
 type Arguments = dict[str, Any]
 type Errors = list[Any]
@@ -81,6 +83,7 @@ class Plan:
     body: "BodyReader | None"
     respond: Callable[[Any], Awaitable[Response]]
     leaves_generators: bool
+    takes_key: bool
 
     async def run(self, request: Request) -> Response:
         """Answer a request.
@@ -89,10 +92,18 @@ class Plan:
             RequestValidationError: with every fault of parameters and body, as FastAPI would.
             Problem: whatever a dependency or the endpoint raises.
         """
+        return await idempotency.answering(request, self._run) if self.takes_key else await self._run(request)
+
+    async def _run(self, request: Request) -> Response:
+        if self.takes_key:
+            return await idempotency.answering(request, self._answer_and_leave)
         if self.leaves_generators:
-            async with AsyncExitStack() as stack:
-                return await self._answer(request, stack)
+            return await self._answer_and_leave(request)
         return await self._answer(request, None)
+
+    async def _answer_and_leave(self, request: Request) -> Response:
+        async with AsyncExitStack() as stack:
+            return await self._answer(request, stack)
 
     async def _answer(self, request: Request, stack: AsyncExitStack | None) -> Response:
         values: list[Any] = [None] * len(self.steps)
@@ -144,13 +155,14 @@ class BodyReader:
         name: The endpoint's argument.
         annotation: The body's type.
         info: How the endpoint declared it.
+        media_types: Content types the route reads.
     """
 
-    def __init__(self, name: str, annotation: Any, info: params.Body) -> None:
+    def __init__(self, name: str, annotation: Any, info: params.Body, media_types: tuple[str, ...]) -> None:
         self.name = name
         declared: Any = Annotated[annotation, info]
         self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
-        self._media_types = ("application/json", *(extra for extra in (info.media_type,) if extra != "application/json"))
+        self._media_types = media_types
 
     async def read(self, request: Request) -> tuple[Any, Errors]:
         """Return the body and its faults.
@@ -197,7 +209,7 @@ def compile_route(context: RouteContext) -> Plan:
     steps: list[Step] = []
     endpoint = _step(dependant, steps, {}, slot=-1)
     generators = any(step.kind == "generator" for step in steps)
-    return Plan(steps, endpoint, _body_reader(dependant, context), _responder(context), generators)
+    return Plan(steps, endpoint, _body_reader(dependant, context), _responder(context), generators, idempotency.takes_key(dependant))
 
 
 def _step(dependant: Dependant, steps: list[Step], known: dict[Callable[..., Any], int], slot: int | None = None) -> Step:
@@ -316,7 +328,8 @@ def _body_reader(dependant: Dependant, context: RouteContext) -> BodyReader | No
     info = only.field_info
     if not isinstance(info, params.Body) or isinstance(info, params.Form) or not info.is_required():
         raise NotCompilable("a form or an optional body")
-    return BodyReader(only.name, info.annotation, info)
+    route = context.original_route
+    return BodyReader(only.name, info.annotation, info, route.accepted_media_types if isinstance(route, Route) else (JSON,))
 
 
 def _responder(context: RouteContext) -> Callable[[Any], Awaitable[Response]]:

@@ -6,19 +6,22 @@ meet at an advisory lock, which PostgreSQL lets go of with the transaction.
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Header
+from fastapi.dependencies.models import Dependant
 from sqlalchemy import DateTime, Integer, LargeBinary, column, func, select, table
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.core.database import WriteSession
+from app.core.database import Database, WriteSession
 from app.core.errors import IdempotencyInProgress, IdempotencyKeyReused, ValidationFailed
 
+HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(hours=24)
 MAX_KEY_CHARS: Final = 255
 REPLAYED: Final = (b"idempotency-replayed", b"true")
@@ -41,7 +44,7 @@ NOT_STORED: Final = frozenset({b"content-length", b"date", b"set-cookie"})
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
+        alias=HEADER,
         min_length=1,
         max_length=MAX_KEY_CHARS,
         pattern=r"^[\x20-\x7e]+$",
@@ -61,9 +64,10 @@ class Replayed(Exception):  # noqa: N818  # not an error: the stored answer
 class Pending:
     """A key that is being worked on: the open transaction, and what to store in it."""
 
-    __slots__ = ("_key_hash", "_request_hash", "_session")
+    __slots__ = ("_key_hash", "_request_hash", "_session", "transaction")
 
-    def __init__(self, session: WriteSession, key_hash: bytes, request_hash: bytes) -> None:
+    def __init__(self, transaction: AsyncExitStack, session: WriteSession, key_hash: bytes, request_hash: bytes) -> None:
+        self.transaction = transaction
         self._session = session
         self._key_hash = key_hash
         self._request_hash = request_hash
@@ -82,14 +86,14 @@ class Pending:
         await self._session.execute(statement.on_conflict_do_update(index_elements=["key_hash"], set_=values))
 
 
-async def begin(session: WriteSession, request: Request, key: str, caller: str) -> None:
-    """Begin a request with a key in an open transaction.
+async def begin(database: Database, request: Request, key: str, caller: str) -> WriteSession:
+    """Open the transaction of a request with a key. ``answering`` ends it.
 
     Args:
-        session: The transaction of the effect.
+        database: Where the transaction is opened.
         request: The request; its body is read.
         key: The ``Idempotency-Key``.
-        caller: Whose key it is: a user or, where nobody is signed in, an address.
+        caller: Whose key it is, as ``caller_of`` says.
 
     Raises:
         Replayed: if it was answered before.
@@ -100,21 +104,25 @@ async def begin(session: WriteSession, request: Request, key: str, caller: str) 
         raise ValidationFailed(errors=[{"pointer": "/Idempotency-Key", "detail": "Must be sent once."}])
     key_hash = hashlib.sha256(f"{caller}\0{request.method}\0{request.url.path}\0{key}".encode()).digest()
     request_hash = await fingerprint(request)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(database.write())
+        answer = await _claim(session, key_hash)
+        if answer is None:
+            request.scope[SCOPE_KEY].append(Pending(stack.pop_all(), session, key_hash, request_hash))
+            return session
+    if answer.request_hash != request_hash:
+        raise IdempotencyKeyReused
+    raise Replayed(_stored(answer))
+
+
+async def _claim(session: WriteSession, key_hash: bytes) -> Any:
+    """Lock a key for this transaction and return the answer it has, if it has one."""
     lock = int.from_bytes(key_hash[:8], signed=True)
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
         raise IdempotencyInProgress
     # A statement of its own: what the lock's last holder committed is visible to those that begin after it.
-    answer = (
-        await session.execute(
-            select(ANSWERS).where(ANSWERS.c.key_hash == key_hash, ANSWERS.c.created_at > func.now() - LIFETIME),
-        )
-    ).one_or_none()
-    if answer is None:
-        request.scope[SCOPE_KEY] = Pending(session, key_hash, request_hash)
-        return
-    if answer.request_hash != request_hash:
-        raise IdempotencyKeyReused
-    raise Replayed(_stored(answer))
+    wanted = select(ANSWERS).where(ANSWERS.c.key_hash == key_hash, ANSWERS.c.created_at > func.now() - LIFETIME)
+    return (await session.execute(wanted)).one_or_none()
 
 
 def _stored(answer: Any) -> Response:
@@ -152,18 +160,32 @@ def _framed(text: str) -> bytes:
 
 
 async def answering(request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Run a route's handler, store its answer if the request carries a key, and answer again what was answered before.
+    """Run a route's handler; with a key, answer again what was answered before, or store the answer and commit it.
 
-    To be called while the route's transaction is open: inside of what leaves its generators.
+    Args:
+        request: The request.
+        handler: The route's handler, dependencies included.
     """
+    begun: list[Pending] = []
+    request.scope[SCOPE_KEY] = begun
     try:
         response = await handler(request)
     except Replayed as replayed:
         return replayed.response
-    pending: Pending | None = request.scope.get(SCOPE_KEY)
-    if pending is not None and response.status_code < 400:  # noqa: PLR2004  # errors are not stored
-        await pending.store(response)
+    except BaseException as error:
+        for pending in begun:
+            await pending.transaction.__aexit__(type(error), error, error.__traceback__)
+        raise
+    for pending in begun:
+        async with pending.transaction:
+            if response.status_code < 400:  # noqa: PLR2004  # errors are not stored
+                await pending.store(response)
     return response
+
+
+def takes_key(dependant: Dependant) -> bool:
+    """Return whether a route takes an Idempotency-Key."""
+    return any(field.alias == HEADER for field in dependant.header_params) or any(takes_key(child) for child in dependant.dependencies)
 
 
 def caller_of(request: Request, user_id: int | None) -> str:

@@ -1,7 +1,7 @@
 """The route class of every router: what happens around a handler whichever way it is run."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, override
+from typing import Any, Final, override
 
 from fastapi import params
 from fastapi.routing import APIRoute
@@ -11,9 +11,8 @@ from starlette.responses import Response
 from app.core.http import idempotency
 from app.core.http.body import StrictRequest, require_media_type
 
-JSON: tuple[str, ...] = ("application/json",)
-JSON_PATCH: tuple[str, ...] = ("application/json", "application/merge-patch+json")
-FORM: tuple[str, ...] = ("application/x-www-form-urlencoded", "multipart/form-data")
+JSON: Final = "application/json"
+FORM: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Route(APIRoute):
@@ -23,12 +22,13 @@ class Route(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         accepted = self.accepted_media_types
+        takes_key = idempotency.takes_key(self.dependant)
 
         async def handle(request: Request) -> Response:
             if accepted:
                 require_media_type(request, *accepted)
             strict = StrictRequest(request.scope, request.receive)
-            return await idempotency.answering(strict, handler)
+            return await idempotency.answering(strict, handler) if takes_key else await handler(strict)
 
         return handle
 
@@ -37,8 +37,10 @@ class Route(APIRoute):
         """Content types of the body, empty for a route that reads none or reads it by itself."""
         if self.body_field is None:
             return ()
-        if isinstance(self.body_field.field_info, params.File):
-            return ("multipart/form-data",)
-        if isinstance(self.body_field.field_info, params.Form):
+        info = self.body_field.field_info
+        if isinstance(info, params.File):
+            return FORM[1:]
+        if isinstance(info, params.Form):
             return FORM
-        return JSON_PATCH if "PATCH" in (self.methods or ()) else JSON
+        declared: str = getattr(info, "media_type", JSON)
+        return (JSON,) if declared == JSON else (JSON, declared)
