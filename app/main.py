@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from app.api.routes import items
 from app.core.config import Settings, get_settings
 from app.core.http import dispatch, problems
+from app.core.http.limits import Limits
 from app.core.resources import open_resources
 
 
@@ -23,7 +24,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_resources(settings) as resources:
             app.state.resources = resources
+            dispatcher.limits = app.state.limits = Limits(resources.redis)
             yield
+            await dispatcher.limits.close()
 
     app = FastAPI(
         title=settings.PROJECT_NAME,
@@ -41,5 +44,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app.include_router(items.router, prefix=settings.API_V1_STR)
     problems.install(app)
-    dispatch.install(app, settings)
+    dispatcher = dispatch.install(app, settings)
     return app

@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.sql import ClauseElement, Executable, visitors
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.dml import Insert, UpdateBase
 
 from app.core.errors import ServiceUnavailable
 
@@ -74,7 +74,7 @@ class Statement:
         self.text: str = compiled.string
         changes = [element for element in visitors.iterate(clause) if isinstance(element, UpdateBase)]
         self.writes = bool(changes)
-        self.fills_outbox = any(getattr(change.table, "name", None) == OUTBOX_TABLE for change in changes)
+        self.fills_outbox = any(isinstance(change, Insert) and getattr(change.table, "name", None) == OUTBOX_TABLE for change in changes)
         position = {name: index for index, name in enumerate(parameters)}
         order = [(position.get(name, -1), None if name in position else compiled.binds[name].effective_value) for name in names]
         self._order = None if [index for index, _ in order] == list(range(len(parameters))) else order

@@ -19,8 +19,11 @@ from app.core.errors import Problem
 from app.core.http import body, headers, problems
 from app.core.http.compile import NotCompilable, Plan, compile_route
 from app.core.http.cors import Cors
-from app.core.http.proxy import Hosts, Proxies
+from app.core.http.limits import Limits
+from app.core.http.policies import POLICIES, Policy, policy_of
+from app.core.http.proxy import Hosts, Proxies, subscriber
 from app.core.logging import access
+from app.core.principals import Principals
 
 type Scope = Any
 type Message = Any
@@ -29,6 +32,8 @@ type Send = Callable[[Message], Awaitable[None]]
 type Headers = list[tuple[bytes, bytes]]
 
 UNMATCHED: Final = "none"
+#: Where the scope holds whom the request speaks for, ``None`` until its token is verified.
+PRINCIPAL: Final = "platform.principal"
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -41,12 +46,14 @@ class Entry:
         parameters: Names of the path's parameters and their positions among its segments.
         plan: How to run it, ``None`` where FastAPI's own handler does.
         body_limit: Largest body in bytes.
+        policy: Its rate limit, ``None`` where it has none.
     """
 
     template: str
     parameters: tuple[tuple[str, int], ...]
     plan: Plan | None
     body_limit: int
+    policy: Policy | None
 
 
 class _Node:
@@ -59,38 +66,48 @@ class _Node:
         self.any: _Node | None = None
         self.entries: dict[str, Entry] = {}
 
+    def below(self, segment: str) -> "_Node":
+        """Return the node of a segment of a template, made if need be."""
+        if not segment.startswith("{"):
+            return self.by_name.setdefault(segment, _Node())
+        self.any = self.any or _Node()
+        return self.any
+
 
 class RouteTable:
     """Every API route by path and method; a look-up costs one dictionary access per segment.
 
     Args:
         app: The application, all routers included.
+        base: Base path of the API.
+
+    Raises:
+        LookupError: if a route has no rate limit.
     """
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, base: str) -> None:
         self._root = _Node()
+        self._base = base
         for found in iter_route_contexts(app.routes):
             if isinstance(found.original_route, APIRoute):
                 self._add(found)
 
     def _add(self, route: RouteContext) -> None:
-        segments = (route.path_format or "").split("/")
-        parameters = [(segment[1:-1], position) for position, segment in enumerate(segments) if segment.startswith("{")]
+        template = route.path_format or ""
         if any(":" in segment for segment in (route.path or "").split("/")):
             return  # a converter of Starlette's: its own router knows it
+        segments = template.split("/")
+        parameters = tuple((segment[1:-1], position) for position, segment in enumerate(segments) if segment.startswith("{"))
         try:
             plan = compile_route(route)
         except NotCompilable:
             plan = None
-        entry = Entry(route.path_format or "", tuple(parameters), plan, route.max_body_size or body.MAX_BODY_BYTES)
         node = self._root
         for segment in segments:
-            if segment.startswith("{"):
-                node.any = node.any or _Node()
-                node = node.any
-            else:
-                node = node.by_name.setdefault(segment, _Node())
+            node = node.below(segment)
         for method in route.methods or ():
+            policy = policy_of(method, template, self._base)
+            entry = Entry(template, parameters, plan, route.max_body_size or body.MAX_BODY_BYTES, policy)
             node.entries.setdefault(method, entry)
 
     def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
@@ -107,7 +124,7 @@ class RouteTable:
 class Exchange:
     """One request and what is known of its answer so far."""
 
-    __slots__ = ("cors", "entry", "method", "path", "request_id", "scope", "size", "started", "status", "template")
+    __slots__ = ("cors", "entry", "limit", "method", "path", "request_id", "scope", "size", "started", "status", "template")
 
     def __init__(self, scope: Scope, entry: Entry | None, request_id: str, cors: Headers) -> None:
         self.started = perf_counter()
@@ -118,6 +135,7 @@ class Exchange:
         self.template = UNMATCHED if entry is None else entry.template
         self.request_id = request_id
         self.cors = cors
+        self.limit: Headers = []
         self.status = 0
         self.size = 0
 
@@ -125,6 +143,7 @@ class Exchange:
         """Add to a response's headers what every response carries."""
         given.append((b"x-request-id", self.request_id.encode()))
         headers.add_security(given, https=self.scope["scheme"] == "https")
+        given.extend(self.limit)
         given.extend(self.cors)
         return given
 
@@ -138,10 +157,14 @@ class Dispatch:
         settings: Hosts, proxies and origins.
     """
 
+    #: Set when the application starts.
+    limits: Limits
+    principals: Principals
+
     def __init__(self, app: FastAPI, inner: Callable[..., Awaitable[None]], settings: Settings) -> None:
         self._inner = inner
         self._app = app
-        self._table = RouteTable(app)
+        self._table = RouteTable(app, settings.API_V1_STR)
         self._hosts = Hosts(settings.ALLOWED_HOSTS)
         self._proxies = Proxies(settings.TRUSTED_PROXIES)
         self._cors = Cors(settings.ALLOWED_ORIGINS)
@@ -177,6 +200,7 @@ class Dispatch:
             if exchange.method == "OPTIONS" and b"access-control-request-method" in given and b"origin" in given:
                 await _send_head(exchange, send, 204, self._cors.preflight(given[b"origin"]))
                 return
+            await self._limit(exchange, given.get(b"authorization"))
             if exchange.method in WITH_BODY:
                 limit = body.MAX_BODY_BYTES if entry is None else entry.body_limit
                 body.refuse_large(body.declared_length(scope["headers"]), limit)
@@ -191,6 +215,27 @@ class Dispatch:
                 await _send_problem(exchange, send, problems.from_exception(error))
             return
         await _send_response(exchange, receive, send, response)
+
+    async def _limit(self, exchange: Exchange, authorization: bytes | None) -> None:
+        """Count the request against its caller: whom a remembered token speaks for, else the client's address.
+
+        Raises:
+            TooManyRequests: if the caller is over the route's limit.
+        """
+        scope, entry = exchange.scope, exchange.entry
+        principal = None if authorization is None else self.principals.remembered(authorization)
+        scope[PRINCIPAL] = principal
+        if principal is not None:
+            context.user_id.set(principal.user_id)
+        policy = POLICIES["read"] if entry is None else entry.policy
+        if policy is None:
+            return
+        client: tuple[str, int] | None = scope["client"]
+        caller = principal.user_id if principal is not None else subscriber(client[0] if client else "")
+        decision = self.limits.spend(policy, caller) or await self.limits.lease(policy, caller)
+        if not decision.allowed:
+            raise decision.problem()
+        exchange.limit = decision.headers
 
     def _record(self, exchange: Exchange) -> None:
         seconds = perf_counter() - exchange.started
@@ -246,7 +291,8 @@ def _marking(exchange: Exchange, send: Send) -> Send:
     return send_marked
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Put the dispatcher around an application. Call it when every router is included."""
-    inner = app.build_middleware_stack()
-    app.middleware_stack = Dispatch(app, inner, settings)
+def install(app: FastAPI, settings: Settings) -> Dispatch:
+    """Put the dispatcher around an application and return it. Call it when every router is included."""
+    dispatcher = Dispatch(app, app.build_middleware_stack(), settings)
+    app.middleware_stack = dispatcher
+    return dispatcher
