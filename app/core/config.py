@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     SMTP_TLS: Literal["none", "starttls", "tls"] = Field(default="starttls", description="How the connection is encrypted.")
     EMAIL_FROM: str = Field(default="FastAPI Platform <no-reply@localhost>", description="Sender of the platform's mails.")
 
+    TASK_MAX_ATTEMPTS: int = Field(default=10, ge=1, le=100, description="Failures in a row after which a task is parked.")
+    WORKER_HEARTBEAT_FILE: Path | None = Field(
+        default=None, description="File a Celery worker touches while its loop turns; a liveness probe looks at its age."
+    )
+
     SENTRY_DSN: SecretStr | None = Field(default=None, description="Sentry project; empty switches it off.")
     SENTRY_TRACES_SAMPLE_RATE: float = Field(default=0, ge=0, le=1, description="Share of requests traced in Sentry.")
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level that is logged.")

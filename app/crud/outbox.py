@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, FromClause, Insert, insert, literal, selec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import context
+from app.core.queues import queue_of
 from app.core.wakeup import PENDING
 from app.models.outbox import OutboxMessage
 
@@ -20,7 +21,7 @@ async def add_task(session: AsyncSession, name: str, payload: dict[str, Any], *,
         headers: Context that travels along; the current request's unless given.
     """
     carried = {name: value for name, value in context.fields().items() if name != "task_id"} if headers is None else headers
-    await session.execute(insert(OutboxMessage).values(kind="task", name=name, payload=payload, headers=carried))
+    await session.execute(insert(OutboxMessage).values(kind="task", name=name, queue=queue_of(name), payload=payload, headers=carried))
     session.info[PENDING] = True
 
 

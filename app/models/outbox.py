@@ -19,6 +19,8 @@ class OutboxMessage(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         CheckConstraint("kind IN ('task', 'event')", name="kind"),
+        CheckConstraint("(kind = 'task') = (queue IS NOT NULL)", name="task_queue"),
+        CheckConstraint("kind = 'task' OR user_id IS NOT NULL", name="event_user"),
         Index("ix_outbox_event", "id", postgresql_where=text("kind = 'event'")),
         # A task's row is in one of these at a time: waiting for the relay, for a worker, at work, parked.
         Index(
@@ -28,6 +30,7 @@ class OutboxMessage(Base):
         ),
         Index(
             "ix_outbox_unclaimed",
+            "queue",
             "published_at",
             "id",
             postgresql_where=text("published_at IS NOT NULL AND heartbeat_at IS NULL AND parked_at IS NULL"),
@@ -44,6 +47,8 @@ class OutboxMessage(Base):
     kind: Mapped[str] = mapped_column(Text)
     #: A task's name (``app.tasks...``) or an event's type (``item.created``).
     name: Mapped[str] = mapped_column(Text)
+    #: The queue that carries the task.
+    queue: Mapped[str | None] = mapped_column(Text)
     #: The user whose sockets see the event.
     user_id: Mapped[int | None] = mapped_column(BigInteger)
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
@@ -59,6 +64,8 @@ class OutboxMessage(Base):
     claims: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     #: Tries since it last got on.
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    #: A worker died at it, so that its effect may have happened without being recorded.
+    interrupted: Mapped[bool] = mapped_column(server_default=text("false"))
     #: Set when the message failed too often; it waits for ``python -m app outbox retry``.
     parked_at: Mapped[OptionalTimestamp]
     last_error: Mapped[str | None] = mapped_column(Text)

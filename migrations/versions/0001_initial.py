@@ -44,6 +44,7 @@ def upgrade() -> None:
         sa.Column("message_id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=True),
         sa.Column("user_id", sa.BigInteger(), nullable=True),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False),
@@ -53,9 +54,12 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("claims", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("interrupted", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.CheckConstraint("kind IN ('task', 'event')", name=op.f("ck_outbox_kind")),
+        sa.CheckConstraint("(kind = 'task') = (queue IS NOT NULL)", name=op.f("ck_outbox_task_queue")),
+        sa.CheckConstraint("kind = 'task' OR user_id IS NOT NULL", name=op.f("ck_outbox_event_user")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         postgresql_with={"autovacuum_vacuum_scale_factor": 0, "autovacuum_vacuum_threshold": 1000},
     )
@@ -70,7 +74,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_outbox_unclaimed",
         "outbox",
-        ["published_at", "id"],
+        ["queue", "published_at", "id"],
         unique=False,
         postgresql_where=sa.text("published_at IS NOT NULL AND heartbeat_at IS NULL AND parked_at IS NULL"),
     )
@@ -98,7 +102,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_users_deleted_at", "users", ["deleted_at"], unique=False, postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.create_index("ix_users_security_changed_at", "users", ["security_changed_at"], unique=False)
-    op.create_index("uq_users_email_lower", "users", [sa.literal_column("lower(email)")], unique=True)
+    op.create_index(
+        "uq_users_email_lower",
+        "users",
+        [sa.literal_column("lower(email)")],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
     op.create_table(
         "items",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -188,6 +198,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_refresh_tokens_token_hash")),
     )
     op.create_index(op.f("ix_refresh_tokens_session_id"), "refresh_tokens", ["session_id"], unique=False)
+    op.create_index(
+        "ix_refresh_tokens_used_at", "refresh_tokens", ["used_at"], unique=False, postgresql_where=sa.text("used_at IS NOT NULL")
+    )
     op.create_table(
         "uploads",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
