@@ -36,7 +36,7 @@ _PATTERNS: Final = (
         ),
         rf"\1{MASK}",
     ),
-    (re.compile(r"[\w.+~-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE), EMAIL),
+    (re.compile(r"[\w.+~-]+(?:@|%40)(?:[\w-]+\.)+[a-z][\w-]+", re.IGNORECASE), EMAIL),
 )
 
 
