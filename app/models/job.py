@@ -41,6 +41,11 @@ class Job(Base):
     updated_at: Mapped[Timestamp]
     finished_at: Mapped[OptionalTimestamp]
 
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """What became of the rows, as the wire has it."""
+        return {"total": self.total, "created": self.created, "failed": self.failed}
+
 
 class Upload(Base):
     """A file a client may put into the store through a presigned URL, to be imported once."""
