@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     )
     KEEP_ALIVE: int = Field(default=75, ge=1, le=4000, description="Seconds an idle connection is kept; above the load balancer's own.")
 
+    WEBSOCKET_MAX_CONNECTIONS: int = Field(default=10_000, ge=1, le=1_000_000, description="Live-event sockets of one process.")
+    WEBSOCKET_MAX_PER_USER: int = Field(default=1_000, ge=1, le=1_000_000, description="Live-event sockets of one user in one process.")
+
     DATABASE_URL: PostgresDsn = Field(description="PostgreSQL as the application's role, which has no right to change the schema.")
     MIGRATION_DATABASE_URL: PostgresDsn | None = Field(
         default=None, description="PostgreSQL as the owner of the schema; needed by migrations alone."

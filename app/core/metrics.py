@@ -88,6 +88,7 @@ IMPORT_ROWS: Final = Counter("import_rows_total", "Rows of imports, by outcome: 
 WEBSOCKETS: Final = Gauge("websocket_connections", "Open WebSocket connections.", multiprocess_mode="livesum")
 WEBSOCKET_CLOSES: Final = Counter("websocket_closes_total", "WebSocket connections closed, by close code.", ["code"])
 EVENTS_DELIVERED: Final = Counter("events_delivered_total", "Events sent to sockets, by type.", ["type"])
+EVENTS_MISSED: Final = Counter("events_missed_total", "Times a socket was told that events are gone.")
 
 BUILD_INFO: Final = Gauge(
     "build_info", "The release that runs; always 1.", ["version", "environment", "python"], multiprocess_mode="livemax"
