@@ -22,7 +22,7 @@ class Item(Base):
         CheckConstraint("char_length(title) BETWEEN 1 AND 200", name="title_length"),
         CheckConstraint("char_length(description) <= 10000", name="description_length"),
         CheckConstraint("jsonb_typeof(attributes) = 'object'", name="attributes_object"),
-        CheckConstraint("pg_column_size(attributes) <= 65536", name="attributes_size"),
+        CheckConstraint("pg_column_size(attributes) <= 131072", name="attributes_size"),
         CheckConstraint("version >= 1", name="version_positive"),
         Index("ix_items_owner_id_created_at_id", "owner_id", "created_at", "id"),
         Index("ix_items_owner_id_updated_at_id", "owner_id", "updated_at", "id"),

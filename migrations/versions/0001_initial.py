@@ -122,7 +122,7 @@ def upgrade() -> None:
         sa.CheckConstraint("jsonb_typeof(attributes) = 'object'", name=op.f("ck_items_attributes_object")),
         sa.CheckConstraint("char_length(description) <= 10000", name=op.f("ck_items_description_length")),
         sa.CheckConstraint("char_length(title) BETWEEN 1 AND 200", name=op.f("ck_items_title_length")),
-        sa.CheckConstraint("pg_column_size(attributes) <= 65536", name=op.f("ck_items_attributes_size")),
+        sa.CheckConstraint("pg_column_size(attributes) <= 131072", name=op.f("ck_items_attributes_size")),
         sa.CheckConstraint("version >= 1", name=op.f("ck_items_version_positive")),
         sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name=op.f("fk_items_owner_id_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
