@@ -3,7 +3,6 @@
 import atexit
 import os
 import select
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -22,7 +21,7 @@ type Line = Callable[[], bytes]
 class Writer:
     """Lines on their way to a file descriptor; an entry is a function that renders the line, run by the thread."""
 
-    def __init__(self, descriptor: int | None = None, dropped: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, descriptor: int, dropped: Callable[[], object] = lambda: None) -> None:
         self._descriptor = descriptor
         self._dropped = dropped
         self._pending: deque[Line] = deque()
@@ -70,9 +69,8 @@ class Writer:
             atexit.unregister(self.flush)
 
     def _write(self, lines: Iterable[bytes]) -> None:
-        descriptor = sys.stdout.fileno() if self._descriptor is None else self._descriptor
         for chunk in _chunks(lines):
-            _write_all(descriptor, chunk)
+            _write_all(self._descriptor, chunk)
 
 
 def _chunks(lines: Iterable[bytes]) -> Generator[bytes]:

@@ -5,6 +5,7 @@ taken out where the line is rendered (``scrub``). Loggers are the standard libra
 """
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from app.core import context, metrics
 from app.core.log_writer import Writer
 from app.core.scrub import scrub, scrub_text
 
+STANDARD_OUTPUT: Final = 1
 #: Loggers that talk too much at INFO, or say again what the access log says.
 QUIET: Final = {
     "aiobotocore": logging.WARNING,
@@ -59,7 +61,7 @@ def render_console(event: EventDict) -> bytes:
 class _Output:
     """Where this process's lines go and what they look like; one per process, set by ``configure_logging``."""
 
-    writer: Writer = Writer(dropped=metrics.LOG_LINES_DROPPED.inc)
+    writer: Writer = Writer(STANDARD_OUTPUT, metrics.LOG_LINES_DROPPED.inc)
     render: Render = staticmethod(render_json)
     access: bool = True
 
@@ -186,14 +188,16 @@ def _network(client: str | None) -> str | None:
     return str(ip_network((address, 24 if address.version == 4 else 48), strict=False))  # noqa: PLR2004  # IPv4
 
 
-def configure_logging(level: str, *, environment: str = "production") -> None:
+def configure_logging(level: str, *, environment: str = "production", descriptor: int = STANDARD_OUTPUT) -> None:
     """Send everything that is logged in this process through here.
 
     Args:
         level: Least level that is logged.
         environment: In ``local``, and at a terminal, lines are for people.
+        descriptor: The file to write to.
     """
-    _Output.render = render_console if environment == "local" and sys.stdout.isatty() else render_json
+    _Output.writer = Writer(descriptor, metrics.LOG_LINES_DROPPED.inc)
+    _Output.render = render_console if environment == "local" and os.isatty(descriptor) else render_json
     _Output.access = logging.getLevelNamesMapping()[level] <= logging.INFO
     root = logging.getLogger()
     root.handlers = [LineHandler()]
