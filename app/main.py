@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api.routes import items
+from app.api.routes import auth, items, users
 from app.core.config import Settings, get_settings
 from app.core.http import dispatch, problems
 from app.core.http.limits import Limits
 from app.core.resources import open_resources
+from app.services.auth import watching_sessions
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -22,8 +23,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
+        async with open_resources(settings) as resources, watching_sessions(resources) as (principals, revocations):
+            app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
             dispatcher.limits = app.state.limits = Limits(resources.redis)
             yield
             await dispatcher.limits.close()
@@ -42,7 +43,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         """Say that the API is running."""
         return {"message": "API is running"}
 
-    app.include_router(items.router, prefix=settings.API_V1_STR)
+    for routes in (auth, users, items):
+        app.include_router(routes.router, prefix=settings.API_V1_STR)
     problems.install(app)
     dispatcher = dispatch.install(app, settings)
     return app

@@ -1,17 +1,24 @@
 """What a route may ask for. The alias in a signature is the rule: who may call it and what it may touch."""
 
 from collections.abc import AsyncGenerator
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.security.base import SecurityBase
 
-from app.core import autocommit, database
+from app.core import autocommit, context, database
 from app.core.config import Settings as SettingsModel
-from app.core.errors import Forbidden
+from app.core.errors import Forbidden, Unauthorized
 from app.core.http import idempotency
 from app.core.http.idempotency import IdempotencyKey
+from app.core.principals import Principals as PrincipalsModel
 from app.core.resources import Resources as ResourcesModel
+from app.core.revocations import Revocations as RevocationsModel
 from app.core.security import Principal
+from app.services import auth
+
+MAX_USER_AGENT_CHARS: Final = 512
 
 
 async def resources(request: Request) -> ResourcesModel:
@@ -51,12 +58,53 @@ ReadSession = Annotated[database.ReadSession, Depends(read_session, scope="funct
 WriteSession = Annotated[database.WriteSession, Depends(write_session, scope="function")]
 
 
-async def current_user(request: Request) -> Principal:
-    """Return whom the access token speaks for; raises ``Unauthorized`` where it does not hold."""
-    raise NotImplementedError
+class BearerToken(SecurityBase):
+    """Finds whom the access token of a request speaks for, and tells OpenAPI how clients get one.
+
+    One dependency where FastAPI's ``OAuth2PasswordBearer`` would be two: a scheme that reads the header and a function
+    that reads what it read.
+    """
+
+    scheme_name = "OAuth2PasswordBearer"
+    model = OAuth2(
+        flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl="/api/v1/auth/login", refreshUrl="/api/v1/auth/refresh")),
+        description="An access token of `/auth/login`, sent as `Authorization: Bearer <token>`.",
+    )
+
+    async def __call__(self, request: Request) -> Principal:
+        """Return whom the access token speaks for.
+
+        Raises:
+            Unauthorized: if there is none, or it does not hold.
+        """
+        authorization = authorization_of(request)
+        if authorization is None:
+            raise Unauthorized
+        principals: PrincipalsModel = request.app.state.principals
+        principal = principals.remembered(authorization) or await principals.verify(authorization)
+        context.user_id.set(principal.user_id)
+        return principal
 
 
+def authorization_of(request: Request) -> bytes | None:
+    """Return the ``Authorization`` header as it came."""
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            return value
+    return None
+
+
+current_user = BearerToken()
 CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+async def possible_user(request: Request) -> Principal | None:
+    """Return the caller where there is an access token; raises ``Unauthorized`` where that does not hold."""
+    return None if authorization_of(request) is None else await current_user(request)
+
+
+#: For what may be done by anybody, and differently by who is signed in.
+PossibleUser = Annotated[Principal | None, Depends(possible_user)]
 
 
 async def superuser(user: CurrentUser) -> Principal:
@@ -87,6 +135,42 @@ async def writer_session(
         yield session
 
 
+async def public_writer_session(
+    request: Request, held: Resources, user: PossibleUser, key: IdempotencyKey = None
+) -> AsyncGenerator[database.WriteSession]:
+    """Open the transaction of anybody's several statements; with an Idempotency-Key it keeps the answer as well."""
+    if key is not None:
+        yield await idempotency.begin(held.database, request, key, idempotency.caller_of(request, user.user_id if user else None))
+        return
+    async with held.database.write() as session:
+        yield session
+
+
 #: For routes that create something, by one statement and by several. Both honour the Idempotency-Key.
 Writer = Annotated[autocommit.Runner, Depends(writer)]
 WriterSession = Annotated[database.WriteSession, Depends(writer_session, scope="function")]
+PublicWriterSession = Annotated[database.WriteSession, Depends(public_writer_session, scope="function")]
+
+
+async def revocations(request: Request) -> RevocationsModel:
+    """Return what spreads revocations."""
+    found: RevocationsModel = request.app.state.revocations
+    return found
+
+
+async def client(request: Request) -> auth.Client:
+    """Return where a request comes from."""
+    user_agent = request.headers.get("user-agent")
+    return auth.Client(request.client.host if request.client else None, user_agent[:MAX_USER_AGENT_CHARS] if user_agent else None)
+
+
+Revocations = Annotated[RevocationsModel, Depends(revocations)]
+Client = Annotated[auth.Client, Depends(client)]
+
+
+async def guard(held: Resources, client: Client) -> auth.Guard:
+    """Return what stands between the client and somebody's password."""
+    return auth.Guard(held.passwords, held.limits, client)
+
+
+Guard = Annotated[auth.Guard, Depends(guard)]

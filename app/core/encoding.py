@@ -9,7 +9,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Text, cast, func
+from sqlalchemy import Boolean, ColumnElement, Text, cast, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import DateTime
 
@@ -20,8 +20,18 @@ def _text(value: str | None) -> str:
     return "null" if value is None else encode_basestring(value)
 
 
+def _boolean(value: bool | None) -> str:  # noqa: FBT001  # a value
+    return "null" if value is None else "true" if value else "false"
+
+
 def _as_it_is(value: Any) -> str:
     return "null" if value is None else str(value)
+
+
+def _encoder(column: ColumnElement[Any]) -> Encode:
+    if isinstance(column.type, Text):
+        return _text
+    return _boolean if isinstance(column.type, Boolean) else _as_it_is
 
 
 def json_columns(*columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
@@ -52,7 +62,7 @@ class RowEncoder:
         names = list(schema.model_fields)
         if names != [column.key for column in columns]:
             raise TypeError(f"{schema.__name__} has the fields {names}, the columns are {[column.key for column in columns]}")
-        self._encoders: list[Encode] = [_text if isinstance(column.type, Text) else _as_it_is for column in columns]
+        self._encoders = [_encoder(column) for column in columns]
         self._template = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
 
     def one(self, row: Sequence[Any]) -> bytes:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.http.limits import Limits
+from app.core.passwords import Passwords
 from app.core.redis import connect
 from app.core.wakeup import Wakeup
 
@@ -21,6 +22,7 @@ class Resources:
     database: Database
     redis: Redis
     limits: Limits
+    passwords: Passwords
     #: Set by whatever commits an outbox row: sessions and ``database.autocommit`` do it by themselves.
     outbox_wakeup: Wakeup
 
@@ -36,9 +38,11 @@ async def open_resources(settings: Settings, application_name: str = "api") -> A
     database = Database(settings, application_name)
     redis = connect(str(settings.REDIS_URL))
     limits = Limits(redis)
+    passwords = Passwords(settings.PASSWORD_HASH_THREADS)
     try:
-        yield Resources(settings, database, redis, limits, database.outbox_wakeup)
+        yield Resources(settings, database, redis, limits, passwords, database.outbox_wakeup)
     finally:
+        passwords.close()
         await limits.close()
         await database.outbox_wakeup.close()
         await redis.aclose()

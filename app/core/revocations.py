@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,8 +30,8 @@ RECONNECT_SECONDS: Final = 0.5
 #: A session (its id) or an account (its number).
 type Subject = UUID | int
 type Listener = Callable[[Subject], None]
-#: Tells what was revoked within the last so many seconds, and when each.
-type Recent = Callable[[float], Awaitable[Iterable[tuple[Subject, datetime]]]]
+#: Tells what was revoked within the last while, and when each.
+type Recent = Callable[[timedelta], Awaitable[Iterable[tuple[Subject, datetime]]]]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Revocations:
 
     async def _poll_once(self) -> None:
         started = time.monotonic()
-        found = dict(await self._recent(started - self._polled_at + OVERLAP_SECONDS))
+        found = dict(await self._recent(timedelta(seconds=started - self._polled_at + OVERLAP_SECONDS)))
         self._tell(subject for subject, at in found.items() if self._seen.get(subject) != at)
         self._seen = found
         self._polled_at = started

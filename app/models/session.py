@@ -32,6 +32,7 @@ class RefreshToken(Base):
     """A refresh token, kept as its SHA-256. Once used it stays, so that a second use is noticed (RFC 9700, 4.14.2)."""
 
     __tablename__ = "refresh_tokens"
+    __table_args__ = (Index("ix_refresh_tokens_used_at", "used_at", postgresql_where=text("used_at IS NOT NULL")),)
 
     id: Mapped[BigIntKey]
     session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), index=True)

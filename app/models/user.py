@@ -12,7 +12,8 @@ class User(Base):
     __tablename__ = "users"
     __table_args__ = (
         CheckConstraint("char_length(email) BETWEEN 3 AND 254", name="email_length"),
-        Index("uq_users_email_lower", func.lower(text("email")), unique=True),
+        # A deleted account keeps its address until it is purged; the address is free again at once.
+        Index("uq_users_email_lower", func.lower(text("email")), unique=True, postgresql_where=text("deleted_at IS NULL")),
         Index("ix_users_security_changed_at", "security_changed_at"),
         Index("ix_users_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )

@@ -1,0 +1,84 @@
+"""Accounts on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from fastapi import Query
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from app.core.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_password
+from app.schemas.base import Body, Schema, StorableText
+
+Email = Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
+CurrentPassword = Annotated[
+    StorableText, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH), Field(json_schema_extra={"format": "password"})
+]
+NewPassword = Annotated[
+    StorableText,
+    StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
+    AfterValidator(check_password),
+    Field(description="None of the most common passwords.", json_schema_extra={"format": "password"}),
+]
+
+
+class UserCreate(Body):
+    """An account to make."""
+
+    email: Email
+    password: NewPassword
+    is_active: bool = Field(default=True, description="Only a superuser makes an account that may not sign in yet.")
+    is_superuser: bool = Field(default=False, description="Only a superuser may set it.")
+
+
+class _EmailStays(Body):
+    @model_validator(mode="after")
+    def _no_nulls(self) -> Self:
+        if nulls := sorted(name for name in self.model_fields_set if getattr(self, name) is None):
+            raise ValueError(f"{' and '.join(nulls)} cannot be null; leave out what stays")
+        return self
+
+
+class UserPatchMe(_EmailStays):
+    """A change of one's own account."""
+
+    email: Email | SkipJsonSchema[None] = None
+
+
+class UserPatch(_EmailStays):
+    """A change of an account by a superuser."""
+
+    email: Email | SkipJsonSchema[None] = None
+    is_active: bool | SkipJsonSchema[None] = Field(
+        default=None, description="An account that is not active cannot sign in; its sessions end."
+    )
+    is_superuser: bool | SkipJsonSchema[None] = None
+
+
+class PasswordChange(Body):
+    """A new password, and the present one as the proof."""
+
+    current_password: CurrentPassword
+    new_password: NewPassword
+
+
+class User(Schema):
+    """An account."""
+
+    id: int = Field(examples=[7])
+    email: str = Field(examples=["ada@example.com"])
+    is_active: bool
+    is_superuser: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserQuery(Body):
+    """The page of a listing of accounts, in the order of their ids."""
+
+    limit: int = Field(default=50, ge=1, le=100, description="Accounts on a page.")
+    cursor: str | None = Field(default=None, max_length=1024, description="From a `Link` header of an earlier page.")
+    skip: int = Field(default=0, ge=0, le=10_000, description="Accounts to pass over; a cursor is faster and steadier.")
+
+
+UserQueryParameters = Annotated[UserQuery, Query()]
