@@ -8,7 +8,6 @@ from fastapi import FastAPI
 from app.api.routes import auth, items, users
 from app.core.config import Settings, get_settings
 from app.core.http import dispatch, problems
-from app.core.http.limits import Limits
 from app.core.resources import open_resources
 from app.services.auth import watching_sessions
 
@@ -25,9 +24,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         async with open_resources(settings) as resources, watching_sessions(resources) as (principals, revocations):
             app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
-            dispatcher.limits = app.state.limits = Limits(resources.redis)
+            dispatcher.limits, dispatcher.principals = resources.limits, principals
             yield
-            await dispatcher.limits.close()
 
     app = FastAPI(
         title=settings.PROJECT_NAME,
