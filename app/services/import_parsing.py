@@ -85,16 +85,19 @@ class Batch:
 type Parse = Callable[[bytes, Position, bool], Batch]
 
 
-def open_file(format_: Format, block: bytes, *, final: bool) -> tuple[list[str], Position] | None:
-    """Return the names of a file's columns (none for NDJSON) and where its rows begin; ``None`` if the block is too short to tell.
+def open_file(format_: Format, block: bytes, *, final: bool) -> tuple[list[str], Position]:
+    """Return the names of a file's columns (none for NDJSON) and where its rows begin.
+
+    Args:
+        format_: What the file is.
+        block: How it begins: more than ``MAX_ROW_BYTES``, or all of it.
+        final: Whether that is all of it.
 
     Raises:
         ImportRefused: if it is no such file.
     """
     if block.startswith(_UTF16_MARKS):
         raise ImportRefused("The file is UTF-16; save it as UTF-8.")
-    if len(block) < len(_BOM) and not final:
-        return None
     begin = Position(offset=len(_BOM) if block.startswith(_BOM) else 0)
     return ([], begin) if format_ == "ndjson" else _read_header(block[begin.offset :], begin, final=final)
 
@@ -108,7 +111,7 @@ def parser(format_: Format, names: list[str]) -> Parse:
     return _parse_ndjson if format_ == "ndjson" else partial(_parse_csv, _columns(names))
 
 
-def _read_header(block: bytes, begin: Position, *, final: bool) -> tuple[list[str], Position] | None:
+def _read_header(block: bytes, begin: Position, *, final: bool) -> tuple[list[str], Position]:
     lines, scan = _lines(block, final=final), _Scan(block, begin)
     for count, record in _csv_records(lines, scan, final=final):
         scan.take(lines, count)
@@ -118,11 +121,9 @@ def _read_header(block: bytes, begin: Position, *, final: bool) -> tuple[list[st
             names = [name.strip() for name in record]
             _columns(names)
             return names, scan.position()
-    if final:
-        raise ImportRefused("The file is empty; its first line must name the columns: title, description, attributes.")
-    if len(block) > MAX_ROW_BYTES:
+    if block.strip():
         raise ImportRefused(f"The header {_TOO_LARGE}.")
-    return None
+    raise ImportRefused("The file is empty; its first line must name the columns: title, description, attributes.")
 
 
 def _columns(names: list[str]) -> Columns:

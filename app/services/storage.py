@@ -6,7 +6,7 @@ The store must keep SHA-256 checksums of uploads (AWS S3 and SeaweedFS do): they
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -162,10 +162,13 @@ class Storage:
         failures = 0
         while offset < size:
             try:
-                async for piece in self._read_once(key, etag, offset):
-                    offset += len(piece)
-                    failures = 0
-                    yield piece
+                async with aclosing(self._read_once(key, etag, offset)) as pieces:
+                    async for piece in pieces:
+                        offset += len(piece)
+                        failures = 0
+                        yield piece
+                if offset < size:
+                    raise ConnectionError("the body ended early")
             except _LOST as error:
                 failures += 1
                 if failures == READ_ATTEMPTS:
@@ -195,6 +198,21 @@ class Storage:
         client = await self._client(self._settings.S3_ENDPOINT_URL)
         try:
             await client.delete_object(Bucket=self._settings.S3_BUCKET, Key=key)
+        except (ClientError, *_LOST) as error:
+            raise ServiceUnavailable from error
+
+    async def older_than(self, prefix: str, moment: datetime) -> AsyncGenerator[list[str]]:
+        """Yield the keys of the objects under a prefix that were stored before a moment, a page at a time.
+
+        Raises:
+            ServiceUnavailable: if the store does not answer.
+        """
+        client = await self._client(self._settings.S3_ENDPOINT_URL)
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self._settings.S3_BUCKET, Prefix=prefix)
+        try:
+            async for page in pages:
+                found = [(one.get("Key", ""), one.get("LastModified", moment)) for one in page.get("Contents", ())]
+                yield [key for key, stored_at in found if stored_at < moment]
         except (ClientError, *_LOST) as error:
             raise ServiceUnavailable from error
 
