@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from app.core import context
@@ -33,6 +33,7 @@ from app.core.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from app.core.http import oauth2
 
 MEDIA_TYPE: Final = "application/problem+json"
 PAGES: Final = "/errors/"
@@ -88,7 +89,7 @@ def render(problem: Problem, *, request_id: str, instance: str) -> Rendered:
     }
     if problem.errors:
         members["errors"] = problem.errors
-    body = _encode(members | problem.extra)
+    body = _encode(members | oauth2.members(problem, instance) | problem.extra)
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
     headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
     return problem.status, headers, body
@@ -213,7 +214,7 @@ def _from_sqlstate(state: str) -> Problem | None:
     return None
 
 
-async def respond(request: Request, error: Exception) -> Response:
+async def respond(request: HTTPConnection, error: Exception) -> Response:
     """Answer an exception that went through FastAPI's own stack."""
     rendered = render(from_exception(error), request_id=context.request_id.get() or "", instance=request.url.path)
     return to_response(rendered)
@@ -233,6 +234,15 @@ def install(app: FastAPI) -> None:
     ``Exception`` goes to Starlette's outermost middleware, which answers and then raises again: whoever runs the app
     finds the answer already begun and has nothing left to do.
     """
-    known = (Problem, RequestValidationError, HTTPException, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, RedisError)
+    known = (
+        Problem,
+        RequestValidationError,
+        WebSocketRequestValidationError,
+        HTTPException,
+        SQLAlchemyError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        RedisError,
+    )
     for cls in (*known, ConnectionError, TimeoutError, Exception):
         app.add_exception_handler(cls, respond)
