@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app.api.routes import auth, items, users
+from app.api import openapi
+from app.api.routes import auth, health, items, pages, users
 from app.core.config import Settings, get_settings
+from app.core.drain import Drain
 from app.core.http import dispatch, problems
 from app.core.resources import open_resources
 from app.services.auth import watching_sessions
@@ -30,19 +32,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title=settings.PROJECT_NAME,
         version=settings.VERSION,
-        openapi_url=f"{settings.API_V1_STR}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # `pages` serves it, with the two pages that show it
+        generate_unique_id_function=openapi.operation_id,
         lifespan=lifespan,
     )
-
-    @app.get("/", tags=["service"])
-    async def root() -> dict[str, str]:
-        """Say that the API is running."""
-        return {"message": "API is running"}
-
-    for routes in (auth, users, items):
-        app.include_router(routes.router, prefix=settings.API_V1_STR)
+    app.state.drain = Drain()
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    for router in (pages.api_router, auth.router, users.router, items.router):
+        app.include_router(router, prefix=settings.API_V1_STR)
+    openapi.install(app, settings)
     problems.install(app)
     dispatcher = dispatch.install(app, settings)
     return app

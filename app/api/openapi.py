@@ -128,6 +128,17 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+def install(app: FastAPI, settings: Settings) -> None:
+    """Make ``app.openapi()`` return ``document``, made once when it is first asked for."""
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(app, settings)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # how FastAPI's own documentation extends the document
+
+
 def document(app: FastAPI, settings: Settings) -> Json:
     """Return the OpenAPI document.
 

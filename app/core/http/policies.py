@@ -44,7 +44,7 @@ SPENT: Final = (
     Policy("read", 60_000, MINUTE, "caller", 500, "Reading."),
     Policy("write", 30_000, MINUTE, "caller", 250, "Creating, changing, deleting, signing in."),
     Policy("import", 600, MINUTE, "caller", 10, "Starting imports and their uploads."),
-    Policy("socket", 600, MINUTE, "caller", 10, "Opening live event sockets and drawing tickets for them."),
+    Policy("socket", 6_000, MINUTE, "caller", 100, "Opening live event sockets and drawing tickets for them."),
 )
 
 #: Counted one by one, by who knows what counts. Redis gone, each process counts for itself.
@@ -64,7 +64,7 @@ ROUTES: Final[Mapping[str, str]] = {
     "GET /": "read",
     "GET /docs": "read",
     "GET /redoc": "read",
-    "GET /static/{file}": "read",
+    "GET /static/{tag}/{file}": "read",
     "GET /errors/": "read",
     "GET /errors/{slug}": "read",
     "GET /openapi.json": "read",
@@ -98,6 +98,7 @@ ROUTES: Final[Mapping[str, str]] = {
     "GET /jobs/{job_id}": "read",
     "POST /jobs/{job_id}/cancel": "write",
     "POST /ws/tickets": "socket",
+    "GET /ws": "read",
     "WEBSOCKET /ws": "socket",
 }
 
