@@ -6,16 +6,17 @@ compiled, not found or not allowed goes through FastAPI's own stack and comes ba
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from time import perf_counter
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.responses import Response
 
 from app.core import context, metrics
 from app.core.config import Settings
-from app.core.errors import Problem
+from app.core.errors import NotFound, Problem
 from app.core.http import body, headers, problems
 from app.core.http.compile import NotCompilable, Plan, compile_route
 from app.core.http.cors import Cors
@@ -32,6 +33,8 @@ type Send = Callable[[Message], Awaitable[None]]
 type Headers = list[tuple[bytes, bytes]]
 
 UNMATCHED: Final = "none"
+#: Stands for the method where a request becomes a WebSocket.
+UPGRADE: Final = "WEBSOCKET"
 #: Where the scope holds whom the request speaks for, ``None`` until its token is verified.
 PRINCIPAL: Final = "platform.principal"
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -91,6 +94,8 @@ class RouteTable:
         for found in iter_route_contexts(app.routes):
             if isinstance(found.original_route, APIRoute):
                 self._add(found)
+            elif isinstance(found.original_route, APIWebSocketRoute):
+                self._add_socket(found)
 
     def _add(self, route: RouteContext) -> None:
         template = route.path_format or ""
@@ -109,6 +114,13 @@ class RouteTable:
             policy = policy_of(method, template, self._base)
             entry = Entry(template, parameters, plan, route.max_body_size or body.MAX_BODY_BYTES, policy)
             node.entries.setdefault(method, entry)
+
+    def _add_socket(self, route: RouteContext) -> None:
+        template = route.path_format or ""
+        node = self._root
+        for segment in template.split("/"):
+            node = node.below(segment)
+        node.entries[UPGRADE] = Entry(template, (), None, 0, policy_of(UPGRADE, template, self._base))
 
     def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
         """Return the route of a request, if it has one, and the path's segments. A literal segment goes before a parameter."""
@@ -142,7 +154,7 @@ class Exchange:
     def mark(self, given: Headers) -> Headers:
         """Add to a response's headers what every response carries."""
         given.append((b"x-request-id", self.request_id.encode()))
-        headers.add_security(given, https=self.scope["scheme"] == "https")
+        headers.add_security(given, https=self.scope["scheme"] in {"https", "wss"})
         given.extend(self.limit)
         given.extend(self.cors)
         return given
@@ -172,20 +184,21 @@ class Dispatch:
         metrics.sample(metrics.IN_FLIGHT, lambda: self.in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; sockets and the lifespan go straight through."""
+        """Answer a request; the lifespan goes straight through."""
         scope["app"] = self._app
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                self._proxies.apply(scope)
+        if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
         self._proxies.apply(scope)
         given = dict(scope["headers"])
-        entry, segments = self._table.find(scope["method"], scope["path"])
+        entry, segments = self._table.find(scope.setdefault("method", UPGRADE), scope["path"])
         origin = given.get(b"origin")
         exchange = Exchange(scope, entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(origin))
         context.request_id.set(exchange.request_id)
         context.traceparent.set(headers.traceparent(given.get(b"traceparent")))
+        if scope["type"] == "websocket":
+            await self._upgrade(exchange, given, receive, send)
+            return
         self.in_flight += 1
         try:
             await self._answer(exchange, given, segments, receive, send)
@@ -215,6 +228,21 @@ class Dispatch:
                 await _send_problem(exchange, send, problems.from_exception(error))
             return
         await _send_response(exchange, receive, send, response)
+
+    async def _upgrade(self, exchange: Exchange, given: dict[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Let a WebSocket through to its route, or refuse it before the upgrade; taken down as answered with 101."""
+        marked = _marking(exchange, send, self._record)
+        try:
+            self._hosts.refuse_foreign(exchange.scope["headers"])
+            await self._limit(exchange, given.get(b"authorization"))
+            await self._inner(exchange.scope, receive, marked)
+        except Exception as error:
+            if exchange.status:
+                raise
+            response = problems.to_response(
+                problems.render(problems.from_exception(error), request_id=exchange.request_id, instance=exchange.path)
+            )
+            await response(exchange.scope, receive, marked)
 
     async def _limit(self, exchange: Exchange, authorization: bytes | None) -> None:
         """Count the request against its caller: whom a remembered token speaks for, else the client's address.
@@ -277,16 +305,24 @@ async def _send_response(exchange: Exchange, receive: Receive, send: Send, respo
     await send({"type": "http.response.body", "body": content})
 
 
-def _marking(exchange: Exchange, send: Send) -> Send:
-    """Return a ``send`` that marks the answer of whoever sends it and takes down its status and size."""
+def _marking(exchange: Exchange, send: Send, answered: Callable[[Exchange], None] = lambda _: None) -> Send:
+    """Return a ``send`` that marks the answer of whoever sends it, takes down its status and size, and tells when it is out."""
 
     async def send_marked(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        kind = message["type"].removeprefix("websocket.")
+        if kind == "http.response.start":
             exchange.status = message["status"]
             message = {**message, "headers": exchange.mark([(name.lower(), value) for name, value in message.get("headers", ())])}
-        elif message["type"] == "http.response.body":
+        elif kind == "http.response.body":
             exchange.size += len(message.get("body", b""))
+        elif kind == "accept":
+            exchange.status = HTTPStatus.SWITCHING_PROTOCOLS
+            message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", exchange.request_id.encode())]}
+        elif kind == "close" and not exchange.status:  # the router found no route
+            raise NotFound
         await send(message)
+        if kind == "accept" or (kind == "http.response.body" and not message.get("more_body")):
+            answered(exchange)
 
     return send_marked
 
