@@ -123,7 +123,6 @@ class Autocommit:
         self._open = 0
         #: Called after a statement that wrote an outbox row, which by then is committed.
         self.outbox_filled: Callable[[], None] = lambda: None
-        self.loggers: list[Callable[[Any], None]] = []
 
     @property
     def in_use(self) -> int:
@@ -148,6 +147,11 @@ class Autocommit:
         """Run a statement and return every row."""
         found: Sequence[Sequence[Any]] = await self._run(asyncpg.Connection.fetch, statement, values)
         return found
+
+    async def dedicated(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection outside of the pool, such as ``LISTEN`` needs; the caller closes it."""
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._dsn, **self._options)
+        return connection
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when they come back."""
@@ -190,14 +194,11 @@ class Autocommit:
     async def _connect(self) -> asyncpg.Connection:
         self._open += 1
         try:
-            connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._dsn, **self._options)
+            return await asyncpg.connect(self._dsn, **self._options)
         except BaseException:
             self._open -= 1
             self._wake()
             raise
-        for logger in self.loggers:
-            connection.add_query_logger(logger)
-        return connection
 
     async def _wait(self) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

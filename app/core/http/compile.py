@@ -106,6 +106,9 @@ class Plan:
             return await self._answer(request, stack)
 
     async def _answer(self, request: Request, stack: AsyncExitStack | None) -> Response:
+        if self.body is not None:
+            # First, so that no transaction is open while a slow client sends.
+            await self.body.receive(request)
         values: list[Any] = [None] * len(self.steps)
         errors: Errors = []
         failed: set[int] = set()
@@ -119,7 +122,7 @@ class Plan:
                 values[step.slot] = await _call_otherwise(step, arguments, stack)
         arguments = _gather(self.endpoint, values, failed, request, errors)
         if self.body is not None:
-            body, faults = await self.body.read(request)
+            body, faults = self.body.validate(await request.body())
             errors.extend(faults)
             if arguments is not None:
                 arguments[self.body.name] = body
@@ -164,16 +167,22 @@ class BodyReader:
         self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
         self._media_types = media_types
 
-    async def read(self, request: Request) -> tuple[Any, Errors]:
+    async def receive(self, request: Request) -> None:
+        """Read the body's bytes; the request keeps them.
+
+        Raises:
+            UnsupportedMediaType: if its content type is not one the route reads.
+        """
+        require_media_type(request, *self._media_types)
+        await request.body()
+
+    def validate(self, raw: bytes) -> tuple[Any, Errors]:
         """Return the body and its faults.
 
         Raises:
             MalformedRequest: if it is not JSON.
-            UnsupportedMediaType: if its content type is not one the route reads.
             ValidationFailed: if it is nested too deep.
         """
-        raw = await request.body()
-        require_media_type(request, *self._media_types)
         refuse_deep(raw)
         try:
             return self._adapter.validate_json(raw), []
