@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import openapi
-from app.api.routes import auth, health, items, pages, users
+from app.api.routes import auth, events, health, items, pages, users
 from app.core.config import Settings, get_settings
 from app.core.drain import Drain
 from app.core.http import dispatch, problems
 from app.core.resources import open_resources
 from app.services.auth import watching_sessions
+from app.services.events import live_events
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -24,7 +25,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with open_resources(settings) as resources, watching_sessions(resources) as (principals, revocations):
+        async with (
+            open_resources(settings) as resources,
+            watching_sessions(resources) as (principals, revocations),
+            live_events(resources, revocations, app.state.drain) as hub,
+        ):
+            app.state.hub = hub
             app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
             dispatcher.limits, dispatcher.principals = resources.limits, principals
             yield
@@ -39,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.drain = Drain()
     app.include_router(health.router)
     app.include_router(pages.router)
-    for router in (pages.api_router, auth.router, users.router, items.router):
+    for router in (pages.api_router, auth.router, users.router, items.router, events.router):
         app.include_router(router, prefix=settings.API_V1_STR)
     openapi.install(app, settings)
     problems.install(app)

@@ -8,8 +8,8 @@ Redis trimmed or forgot it, is said: ``events.missed`` tells the client to load 
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import batched
 from typing import Final
 from uuid import UUID
@@ -18,11 +18,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.core import streams
+from app.core import metrics, streams
 from app.core.autocommit import Runner
+from app.core.drain import Drain
 from app.core.errors import Problem, ServiceUnavailable, TooManyRequests
 from app.core.http.frames import Connection
-from app.core.revocations import Subject
+from app.core.resources import Resources
+from app.core.revocations import Revocations, Subject
 from app.core.security import Principal
 from app.core.streams import Page, StreamId
 from app.core.subscriber import Subscriber
@@ -38,6 +40,9 @@ SESSION_CHECK_SECONDS: Final = 0.5
 #: Streams read in one round trip after Redis came back.
 CHANNELS_PER_READ: Final = 100
 REDIS_TIMEOUT_SECONDS: Final = 2.0
+
+#: Share of the time before a process ends over which its sockets are closed, so that they do not all come back at once.
+DRAIN_SHARE: Final = 0.8
 
 logger = logging.getLogger(__name__)
 
@@ -245,6 +250,8 @@ class Hub:
                 await self._check_sessions()
             except Problem as error:
                 logger.warning("sessions of sockets were not checked: %s", error)
+            except Exception:
+                logger.exception("checking the sessions of sockets failed")
 
     async def _check_sessions(self) -> None:
         known = list(self._sessions)
@@ -257,3 +264,36 @@ class Hub:
         for socket in self._sessions.get(session_id, ()):
             socket.connection.push(revoked_frame(socket))
             socket.connection.close(CLOSE_SESSION_OVER, "the session is over; sign in again")
+
+
+@asynccontextmanager
+async def live_events(resources: Resources, revocations: Revocations, drain: Drain) -> AsyncGenerator[Hub]:
+    """Run the process's hub for the length of the block.
+
+    Args:
+        resources: Connections and settings of the process.
+        revocations: Tells which sessions ended.
+        drain: Tells when the process is about to end.
+    """
+    settings = resources.settings
+    hub = Hub(
+        resources.redis,
+        resources.database.autocommit,
+        max_sockets=settings.WEBSOCKET_MAX_CONNECTIONS,
+        max_sockets_per_user=settings.WEBSOCKET_MAX_PER_USER,
+    )
+
+    async def drain_in_time() -> None:
+        await drain.wait()
+        await hub.drain(settings.DRAIN_SECONDS * DRAIN_SHARE)
+
+    metrics.sample(metrics.WEBSOCKETS, lambda: len(hub))
+    unsubscribe = revocations.subscribe(hub.revoked)
+    tasks = [asyncio.create_task(hub.run(), name="live events"), asyncio.create_task(drain_in_time(), name="drain sockets")]
+    try:
+        yield hub
+    finally:
+        unsubscribe()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
