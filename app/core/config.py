@@ -3,40 +3,21 @@
 Any field may be given as ``NAME`` or, for secrets mounted as files, as ``NAME_FILE`` holding a path.
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, override
-from urllib.parse import urlsplit
 
-from pydantic import Field, PostgresDsn, RedisDsn, SecretStr, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, ModelWrapValidatorHandler, PostgresDsn, RedisDsn, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-Environment = Literal["local", "test", "staging", "production"]
+from app.core.settings_checks import InvalidSettings, field_problems, settings_problems
+from app.core.settings_sources import FILE_PROBLEMS, FileSecrets, split_list
+
+type Environment = Literal["local", "test", "staging", "production"]
 CommaSeparated = Annotated[list[str], NoDecode]
 
-MIN_SECRET_BYTES = 32
-SHARED_ENVIRONMENTS = frozenset({"staging", "production"})
-
-
-class FileSecrets(PydanticBaseSettingsSource):
-    """Reads ``NAME_FILE`` variables: the field's value is the file's content without its last newline."""
-
-    @override
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name}_FILE")
-        if path is None:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\n"), field_name, False
-        except OSError as error:
-            raise ValueError(f"{field_name}_FILE points to {path}, which cannot be read: {error.strerror}") from error
-
-    @override
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
+#: Stands in for what is missing while the rest is checked.
+_PLACEHOLDER = {"DATABASE_URL": "postgresql://missing/missing?ssl=verify-full"}
 
 
 class Settings(BaseSettings):
@@ -63,9 +44,11 @@ class Settings(BaseSettings):
     WEBSOCKET_MAX_CONNECTIONS: int = Field(default=10_000, ge=1, le=1_000_000, description="Live-event sockets of one process.")
     WEBSOCKET_MAX_PER_USER: int = Field(default=1_000, ge=1, le=1_000_000, description="Live-event sockets of one user in one process.")
 
-    DATABASE_URL: PostgresDsn = Field(description="PostgreSQL as the application's role, which has no right to change the schema.")
+    DATABASE_URL: PostgresDsn = Field(
+        repr=False, description="PostgreSQL as the application's role, which has no right to change the schema."
+    )
     MIGRATION_DATABASE_URL: PostgresDsn | None = Field(
-        default=None, description="PostgreSQL as the owner of the schema; needed by migrations alone."
+        repr=False, default=None, description="PostgreSQL as the owner of the schema; needed by migrations alone."
     )
     DATABASE_POOL_SIZE: int = Field(default=5, ge=1, le=100, description="Connections per process for transactions.")
     DATABASE_AUTOCOMMIT_POOL_SIZE: int = Field(default=5, ge=1, le=100, description="Connections per process for single statements.")
@@ -77,7 +60,9 @@ class Settings(BaseSettings):
     )
 
     SECRET_KEY: SecretStr = Field(default=SecretStr("change-me"), description="Signs access tokens and cursors; 32 bytes or more.")
-    SECRET_KEY_FALLBACKS: CommaSeparated = Field(default=[], description="Former keys that still verify, comma separated.")
+    SECRET_KEY_FALLBACKS: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[], description="Former keys that still verify, comma separated."
+    )
     ALGORITHM: Literal["HS256", "HS384", "HS512"] = Field(default="HS256", description="Signature of access tokens; nothing else verifies.")
     ACCESS_TOKEN_EXPIRE_MINUTES: int = Field(default=15, ge=1, le=1440, description="Life of an access token.")
     REFRESH_TOKEN_EXPIRE_DAYS: int = Field(default=30, ge=1, le=365, description="Life of a session without a refresh.")
@@ -89,9 +74,11 @@ class Settings(BaseSettings):
     )
     TRUSTED_PROXIES: CommaSeparated = Field(default=[], description="Addresses or networks whose forwarded headers are believed.")
 
-    REDIS_URL: RedisDsn = Field(default=RedisDsn("redis://127.0.0.1:6379/0"), description="Redis or Valkey: limits, tickets, live events.")
-    CELERY_BROKER_URL: RedisDsn | None = Field(default=None, description="Redis that carries the queues; REDIS_URL unless set.")
-    CACHE_URL: RedisDsn | None = Field(default=None, description="Redis for what may be evicted; REDIS_URL unless set.")
+    REDIS_URL: RedisDsn = Field(
+        repr=False, default=RedisDsn("redis://127.0.0.1:6379/0"), description="Redis or Valkey: limits, tickets, live events."
+    )
+    CELERY_BROKER_URL: RedisDsn | None = Field(repr=False, default=None, description="Redis that carries the queues; REDIS_URL unless set.")
+    CACHE_URL: RedisDsn | None = Field(repr=False, default=None, description="Redis for what may be evicted; REDIS_URL unless set.")
 
     S3_ENDPOINT_URL: str | None = Field(default=None, description="S3-compatible endpoint; empty for AWS.")
     S3_PUBLIC_ENDPOINT_URL: str | None = Field(default=None, description="The endpoint as clients reach it; S3_ENDPOINT_URL unless set.")
@@ -114,70 +101,29 @@ class Settings(BaseSettings):
     )
 
     SENTRY_DSN: SecretStr | None = Field(default=None, description="Sentry project; empty switches it off.")
-    SENTRY_TRACES_SAMPLE_RATE: float = Field(default=0, ge=0, le=1, description="Share of requests traced in Sentry.")
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level that is logged.")
 
     FIRST_SUPERUSER_EMAIL: str | None = Field(default=None, description="Superuser made by the local stack.")
     FIRST_SUPERUSER_PASSWORD: SecretStr | None = Field(default=None, description="Password of FIRST_SUPERUSER_EMAIL.")
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _split_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
-        def split(value: object) -> object:
-            return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-        lists = {"SECRET_KEY_FALLBACKS", "ALLOWED_ORIGINS", "ALLOWED_HOSTS", "TRUSTED_PROXIES"}
-        return {name: split(value) if name in lists else value for name, value in values.items()}
-
-    @model_validator(mode="after")
-    def _refuse_unsafe(self) -> Self:
-        problems = [*self._contradictions(), *(self._unsafe_when_shared() if self.ENVIRONMENT in SHARED_ENVIRONMENTS else [])]
+    def _find_every_problem(cls, values: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Check single fields and their combinations in one go, so that nobody has to start again for each problem."""
+        problems: list[str] = list(values.get(FILE_PROBLEMS, []))
+        given = {
+            name: _read(cls, name, value) for name, value in values.items() if name in cls.model_fields and not _is_empty(cls, name, value)
+        }
+        try:
+            settings = handler(given)
+        except ValidationError as error:
+            faulty = field_problems(error, cls.model_fields)
+            problems += faulty.values()
+            settings = handler(_PLACEHOLDER | {name: value for name, value in given.items() if name not in faulty})
+        problems += settings_problems(settings)
         if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _contradictions(self) -> list[str]:
-        problems: list[str] = []
-        if "*" in self.ALLOWED_ORIGINS:
-            problems.append("ALLOWED_ORIGINS: `*` cannot go with credentials; list the origins.")
-        per_process = self.DATABASE_POOL_SIZE + self.DATABASE_AUTOCOMMIT_POOL_SIZE
-        if per_process * self.WEB_CONCURRENCY > self.DATABASE_MAX_CONNECTIONS:
-            problems.append(
-                f"DATABASE_POOL_SIZE + DATABASE_AUTOCOMMIT_POOL_SIZE ({per_process}) x WEB_CONCURRENCY ({self.WEB_CONCURRENCY}) is above "
-                f"DATABASE_MAX_CONNECTIONS ({self.DATABASE_MAX_CONNECTIONS}); lower a pool or raise the budget."
-            )
-        if (self.S3_ACCESS_KEY_ID is None) != (self.S3_SECRET_ACCESS_KEY is None):
-            problems.append("S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: set both or neither.")
-        if (self.SMTP_USER is None) != (self.SMTP_PASSWORD is None):
-            problems.append("SMTP_USER and SMTP_PASSWORD: set both or neither.")
-        return problems
-
-    def _unsafe_when_shared(self) -> list[str]:
-        problems = [
-            f"{name}: {len(key.encode())} bytes; use {MIN_SECRET_BYTES} random bytes or more, such as `openssl rand -hex 32` prints."
-            for name, key in [
-                ("SECRET_KEY", self.SECRET_KEY.get_secret_value()),
-                *(("SECRET_KEY_FALLBACKS", k) for k in self.SECRET_KEY_FALLBACKS),
-            ]
-            if len(key.encode()) < MIN_SECRET_BYTES
-        ]
-        for name, url in (("DATABASE_URL", self.DATABASE_URL), ("MIGRATION_DATABASE_URL", self.MIGRATION_DATABASE_URL)):
-            if url is not None and not any(
-                f"{key}={mode}" in str(url.query) for key in ("ssl", "sslmode") for mode in ("require", "verify-ca", "verify-full")
-            ):
-                problems.append(f"{name}: the connection is not encrypted; add `?ssl=verify-full`.")
-        for name, redis_url in (
-            ("REDIS_URL", self.REDIS_URL),
-            ("CELERY_BROKER_URL", self.CELERY_BROKER_URL),
-            ("CACHE_URL", self.CACHE_URL),
-        ):
-            if redis_url is not None and redis_url.scheme != "rediss":
-                problems.append(f"{name}: the connection is not encrypted; use `rediss://`.")
-        if self.SMTP_HOST and self.SMTP_TLS == "none":
-            problems.append("SMTP_TLS: mails would travel in the clear; use `starttls` or `tls`.")
-        if urlsplit(self.PUBLIC_URL).scheme != "https":
-            problems.append("PUBLIC_URL: links in mails must be https.")
-        return problems
+            raise InvalidSettings(problems)
+        return settings
 
     @property
     def broker_url(self) -> str:
@@ -192,7 +138,7 @@ class Settings(BaseSettings):
     @property
     def verification_keys(self) -> tuple[str, ...]:
         """Every key that verifies a signature, the signing one first."""
-        return (self.SECRET_KEY.get_secret_value(), *self.SECRET_KEY_FALLBACKS)
+        return tuple(key.get_secret_value() for key in (self.SECRET_KEY, *self.SECRET_KEY_FALLBACKS))
 
     @override
     @classmethod
@@ -207,11 +153,27 @@ class Settings(BaseSettings):
         return init_settings, env_settings, FileSecrets(settings_cls), dotenv_settings
 
 
+def _is_list(settings: type[BaseSettings], name: str) -> bool:
+    return NoDecode in settings.model_fields[name].metadata
+
+
+def _is_empty(settings: type[BaseSettings], name: str, value: object) -> bool:
+    """Say whether a value is as good as none: charts and compose files set variables to nothing. An empty list is a value."""
+    return value == "" and not _is_list(settings, name)
+
+
+def _read(settings: type[BaseSettings], name: str, value: object) -> object:
+    return split_list(value) if isinstance(value, str) and _is_list(settings, name) else value
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """Return the process's settings, read once.
 
     Raises:
-        pydantic.ValidationError: with every problem at once, when a value is missing, malformed or unsafe.
+        SystemExit: with every problem and its remedy as its message, so that no process shows a traceback for it.
     """
-    return Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
+    except InvalidSettings as error:
+        raise SystemExit(str(error)) from None
