@@ -1,10 +1,28 @@
 """A worker's hold on a task of the outbox, and the record of what has been done."""
 
 import json
+from datetime import timedelta
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, Double, Integer, Text, bindparam, case, cast, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Double,
+    Integer,
+    Interval,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.core.autocommit import Runner, Statement
 from app.models.outbox import InboxMessage, OutboxMessage
@@ -146,20 +164,20 @@ def _release() -> Statement:
             published_at=None,
             available_at=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("delay", type_=Double)),
             attempts=case((counts, OutboxMessage.attempts), else_=func.greatest(OutboxMessage.attempts - 1, 0)),
-            interrupted=or_(OutboxMessage.interrupted, bindparam("unrecorded", type_=Boolean)),
+            interrupted=or_(OutboxMessage.interrupted, bindparam("in_doubt", type_=Boolean)),
             parked_at=case((bindparam("park", type_=Boolean), func.now())),
             last_error=bindparam("error", type_=Text),
         )
         .returning(OutboxMessage.id)
     )
-    return Statement(statement, "outbox_id", "claim", "delay", "counts", "unrecorded", "park", "error")
+    return Statement(statement, "outbox_id", "claim", "delay", "counts", "in_doubt", "park", "error")
 
 
 _RELEASE = _release()
 
 
 async def release(
-    db: Runner, held: Claim, error: str | None, *, delay: float = 0, counts: bool = True, unrecorded: bool = False, park: bool = False
+    db: Runner, held: Claim, error: str | None, *, delay: float = 0, counts: bool = True, in_doubt: bool = False, park: bool = False
 ) -> bool:
     """Give a task back; false if another took it meanwhile.
 
@@ -169,8 +187,26 @@ async def release(
         error: Why.
         delay: Seconds until the next try.
         counts: Whether this try counts towards those after which a task is parked.
-        unrecorded: Whether its effect happened and could not be recorded.
+        in_doubt: Whether its effect outside of the database may have happened.
         park: Give it up.
     """
     reason = None if error is None else error[:ERROR_LENGTH].replace("\x00", "")
-    return await db.value(_RELEASE, held.id, held.number, delay, counts, unrecorded, park, reason) is not None
+    return await db.value(_RELEASE, held.id, held.number, delay, counts, in_doubt, park, reason) is not None
+
+
+def _purge() -> Statement:
+    outdated = (
+        select(InboxMessage.message_id)
+        .where(InboxMessage.processed_at < func.now() - bindparam("age", type_=Interval))
+        .limit(bindparam("limit", type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+    return Statement(delete(InboxMessage).where(InboxMessage.message_id.in_(outdated)).returning(InboxMessage.message_id), "age", "limit")
+
+
+_PURGE = _purge()
+
+
+async def purge(db: Runner, age: timedelta, limit: int) -> int:
+    """Delete up to ``limit`` records older than ``age`` and return how many."""
+    return len(await db.rows(_PURGE, age, limit))

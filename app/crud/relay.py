@@ -1,8 +1,9 @@
 """The outbox as the relay sees it: what is due, what was lost on the way, what waits how long."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -55,6 +56,12 @@ class Task(NamedTuple):
     queue: str
     headers: str
     published_at: datetime
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What travels along: the request's id, the user's, the trace's."""
+        found: dict[str, Any] = json.loads(self.headers)
+        return found
 
 
 class Revived(NamedTuple):

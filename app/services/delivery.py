@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from app.core import context, metrics
 from app.core.autocommit import Runner
 from app.core.errors import ServiceUnavailable
 from app.core.resources import Resources
+from app.core.sentry import capture
 from app.crud import inbox
 
 BEAT_SECONDS: Final = 3.0
@@ -53,13 +55,19 @@ class Postpone(Exception):  # noqa: N818  # a request, as with celery.exceptions
 
 
 class Message:
-    """A task's message while its worker holds it."""
+    """A task's message while its worker holds it.
 
-    __slots__ = ("_claim", "confirmed")
+    Attributes:
+        confirmed: Whether the task recorded that it is done.
+        in_doubt: Set by a task around an effect outside of the database, so that a try that failed there is known as such.
+    """
+
+    __slots__ = ("_claim", "confirmed", "in_doubt")
 
     def __init__(self, claim: inbox.Claim) -> None:
         self._claim = claim
         self.confirmed = False
+        self.in_doubt = False
 
     @property
     def id(self) -> UUID:
@@ -78,7 +86,7 @@ class Message:
 
     @property
     def interrupted(self) -> bool:
-        """Whether a worker died at it before, so that an effect outside of the database may have happened already."""
+        """Whether an effect outside of the database may have happened already: a worker died at it, or a try ended in doubt."""
         return self._claim.interrupted
 
     async def advance(self, db: Runner) -> None:
@@ -136,24 +144,23 @@ async def deliver(resources: Resources, outbox_id: int, handler: Handler, *, tim
 async def _attempt(resources: Resources, claim: inbox.Claim, handler: Handler, timeout: float, max_attempts: int) -> Outcome:
     db = resources.database.autocommit
     message = Message(claim)
-    returned = False
     try:
         async with _beating(db, claim):
             async with asyncio.timeout(timeout):
                 await handler(resources, message)
-            returned = True
             if not message.confirmed:
                 await _patiently(lambda: message.confirm(db))
     except ClaimLost:
         return "lost"
     except asyncio.CancelledError:
-        await inbox.release(db, claim, None, counts=False, unrecorded=returned)
+        await inbox.release(db, claim, None, counts=False, in_doubt=message.in_doubt)
         raise
     except Exception as error:
         if postponed := _postponed(error):
-            return await _postpone(db, claim, postponed)
+            return await _postpone(db, message, claim, postponed)
         logger.exception("task failed", extra={"task": claim.name, "attempt": claim.attempt})
-        return await _fail(db, claim, error, unrecorded=returned, park=claim.attempt >= max_attempts)
+        capture(error, task=claim.name)
+        return await _fail(db, message, claim, error, park=claim.attempt >= max_attempts)
     return "succeeded"
 
 
@@ -166,16 +173,17 @@ def _postponed(error: Exception) -> Postpone | None:
     return None
 
 
-async def _postpone(db: Runner, claim: inbox.Claim, postponed: Postpone) -> Outcome:
+async def _postpone(db: Runner, message: Message, claim: inbox.Claim, postponed: Postpone) -> Outcome:
     logger.warning("task postponed: %s", postponed, extra={"task": claim.name})
-    await _patiently(lambda: inbox.release(db, claim, str(postponed), delay=postponed.delay, counts=False))
+    release = partial(inbox.release, db, claim, str(postponed), delay=postponed.delay, counts=False, in_doubt=message.in_doubt)
+    await _patiently(release)
     return "postponed"
 
 
-async def _fail(db: Runner, claim: inbox.Claim, error: Exception, *, unrecorded: bool, park: bool) -> Outcome:
+async def _fail(db: Runner, message: Message, claim: inbox.Claim, error: Exception, *, park: bool) -> Outcome:
     delay = min(2.0 ** (claim.attempt - 1), LONGEST_DELAY_SECONDS)
     reason = f"{type(error).__name__}: {error}"
-    await _patiently(lambda: inbox.release(db, claim, reason, delay=delay, unrecorded=unrecorded, park=park))
+    await _patiently(partial(inbox.release, db, claim, reason, delay=delay, in_doubt=message.in_doubt, park=park))
     return "parked" if park else "failed"
 
 

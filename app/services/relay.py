@@ -104,7 +104,7 @@ async def recover(resources: Resources, broker: Redis) -> int:
 
 async def _has_forgotten(broker: Redis) -> bool:
     """Say whether Redis may have lost what was published: it started anew, another took its place, or it was emptied."""
-    server = cast("dict[str, Any]", await broker.execute_command("INFO", "server"))
+    server: dict[str, Any] = await cast("Any", broker).info("server")
     run_id = str(server["run_id"]).encode()
     if await broker.get(MARKER) == run_id:
         return False
@@ -114,8 +114,7 @@ async def _has_forgotten(broker: Redis) -> bool:
 
 async def _oldest(broker: Redis, queue: str) -> Place | None:
     """Return the place of the oldest message in a queue; ``None`` if there is none."""
-    raw: list[bytes] = await broker.lrange(queue, -PEEK, -1)
-    for message in reversed(raw):
+    for message in reversed(await broker.lrange(queue, -PEEK, -1)):
         headers: dict[str, Any] = json.loads(message).get("headers", {})
         if "outbox_id" in headers:  # the scheduler's messages have no row
             return Place(datetime.fromisoformat(headers["published_at"]), headers["outbox_id"])
