@@ -29,6 +29,7 @@ MAX_BACKLOG_BYTES: Final = 2**20
 
 # uvicorn logs every connection with its query, where the ticket is; the access log has the path.
 logger = logging.getLogger("app.websocket")
+logger.setLevel(logging.WARNING)
 
 
 class _Handshake(ServerProtocol):
@@ -101,6 +102,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.accept":
             self._open = self.handshake_complete and not self.disconnected
+        elif self.close_sent and self.initial_response is not None:
+            self.handshake_complete = True  # refused: uvicorn would complain that nothing was answered
 
     @override
     def pause_writing(self) -> None:
