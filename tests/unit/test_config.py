@@ -224,7 +224,7 @@ def test_every_setting_is_used_somewhere() -> None:
         path.read_text()
         for folder in ("app", "migrations")
         for path in (root / folder).rglob("*.py")
-        if path.parent != config.parent or "settings" not in path.name and path != config
+        if path.parent != config.parent or ("settings" not in path.name and path != config)
     )
     fields = config.read_text().split("def _find_every_problem")[1]
     unused = [name for name in Settings.model_fields if f".{name}" not in text and f'"{name}"' not in text and f"self.{name}" not in fields]
