@@ -20,6 +20,8 @@ ACCESS_AUDIENCE: Final = "access"
 ACCESS_HEADER_TYPE: Final = "at+jwt"
 ACCESS_TYPE: Final = "access"
 
+#: What PostgreSQL's bigint holds.
+MAX_USER_ID: Final = 2**63 - 1
 #: Ours take a third of it. A longer one is refused before anything of it is decoded.
 MAX_TOKEN_LENGTH: Final = 1024
 #: python-jose skips characters that are not base64url, which would give one token many spellings.
@@ -94,7 +96,10 @@ def verify_access_token(settings: Settings, token: str) -> AccessClaims:
         raise InvalidToken
     try:
         claims = _verified_claims(settings, token)
-        return AccessClaims(user_id=int(claims["sub"]), session_id=UUID(claims["sid"]), expires_at=int(claims["exp"]))
+        user_id = int(claims["sub"])
+        if user_id > MAX_USER_ID:
+            raise InvalidToken
+        return AccessClaims(user_id=user_id, session_id=UUID(claims["sid"]), expires_at=int(claims["exp"]))
     except (JWTError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InvalidToken from error
 
