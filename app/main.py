@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import openapi
-from app.api.routes import auth, events, health, items, pages, users
+from app.api.routes import auth, events, health, imports, items, jobs, pages, users
 from app.core.config import Settings, get_settings
 from app.core.drain import Drain
 from app.core.http import dispatch, problems
 from app.core.resources import open_resources
 from app.services.auth import watching_sessions
 from app.services.events import live_events
+from app.services.storage import open_storage
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -29,6 +30,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             open_resources(settings) as resources,
             watching_sessions(resources) as (principals, revocations),
             live_events(resources, revocations, app.state.drain) as hub,
+            open_storage(settings) as app.state.storage,
         ):
             app.state.hub = hub
             app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
@@ -45,7 +47,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.drain = Drain()
     app.include_router(health.router)
     app.include_router(pages.router)
-    for router in (pages.api_router, auth.router, users.router, items.router, events.router):
+    import_bytes = settings.IMPORT_MAX_BODY_BYTES + imports.MULTIPART_OVERHEAD_BYTES
+    app.include_router(imports.router, prefix=settings.API_V1_STR, max_body_size=import_bytes)
+    for router in (pages.api_router, auth.router, users.router, items.router, jobs.router, events.router):
         app.include_router(router, prefix=settings.API_V1_STR)
     openapi.install(app, settings)
     problems.install(app)

@@ -17,6 +17,7 @@ from app.core.resources import Resources as ResourcesModel
 from app.core.revocations import Revocations as RevocationsModel
 from app.core.security import Principal
 from app.services import auth
+from app.services import storage as storages
 
 MAX_USER_AGENT_CHARS: Final = 512
 
@@ -174,3 +175,12 @@ async def guard(held: Resources, client: Client) -> auth.Guard:
 
 
 Guard = Annotated[auth.Guard, Depends(guard)]
+
+
+async def storage(request: Request) -> storages.Storage:
+    """Return the way to the object store."""
+    found: storages.Storage = request.app.state.storage
+    return found
+
+
+Storage = Annotated[storages.Storage, Depends(storage)]

@@ -26,6 +26,7 @@ SOCKET_TIMEOUT_SECONDS: Final = 5
 
 TASK_MODULES: Final = (
     "app.tasks.email_tasks",
+    "app.tasks.import_tasks",
     "app.tasks.outbox_tasks",
     "app.tasks.maintenance_tasks",
 )

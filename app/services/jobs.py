@@ -1,7 +1,7 @@
 """What may be done with jobs, and who hears of them."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -99,9 +99,10 @@ async def cancel(db: WriteSession, user: Principal, job_id: int) -> Job:
 
 async def announce(db: AsyncSession, job: Job) -> None:
     """Promise the owner's sockets an event that carries the job."""
-    await outbox.add_event(db, job.owner_id, EVENTS.get(job.state, "job.progress"), on_the_wire(job))
+    data = JobSchema.model_validate(job).model_dump(mode="json")
+    await outbox.add_event(db, job.owner_id, EVENTS.get(job.state, "job.progress"), data)
 
 
-def on_the_wire(job: Job) -> dict[str, Any]:
-    """Return a job as JSON values."""
-    return JobSchema.model_validate(job).model_dump(mode="json")
+def on_the_wire(job: Job) -> bytes:
+    """Return a job as JSON."""
+    return JobSchema.model_validate(job).model_dump_json().encode()
