@@ -113,6 +113,15 @@ class MethodNotAllowed(Problem):
     description = "This path does not take this method; `Allow` lists those it takes."
 
 
+class RequestTimeout(Problem):
+    """408: the head of the request did not come in time (RFC 9110, 15.5.9)."""
+
+    status = 408
+    slug = "request-timeout"
+    title = "Request timeout"
+    description = "The request's headers did not arrive within 10 seconds."
+
+
 class Conflict(Problem):
     """409: the request contradicts what is stored."""
 

@@ -39,8 +39,8 @@ def refuse_large(length: int | None, limit: int) -> None:
 
 
 def too_large(limit: int) -> PayloadTooLarge:
-    """Return the problem of a body above ``limit`` bytes. The connection ends with it: the rest is not worth reading."""
-    return PayloadTooLarge(f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
+    """Return the problem of a body above ``limit`` bytes."""
+    return PayloadTooLarge(f"The body is larger than {limit} bytes.")
 
 
 def limited(receive: Receive, limit: int) -> Receive:
