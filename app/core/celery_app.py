@@ -4,6 +4,7 @@ Celery carries messages and runs processes; whether a task is done, and who is a
 (``app.services.delivery``). Messages may therefore come twice, late, or be lost, and are acknowledged late.
 """
 
+import logging
 from datetime import timedelta
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ LONGEST_TIME_LIMIT_SECONDS: Final = 6 * 3600
 #: Seconds a stopping worker lets its tasks run on; what takes longer is given back and resumed elsewhere.
 SOFT_SHUTDOWN_SECONDS: Final = 5
 SOCKET_TIMEOUT_SECONDS: Final = 5
+
+#: Loggers that say of every task what its delivery says with the request's id.
+SAID_AGAIN: Final = ("celery.worker.strategy", "celery.app.trace")
 
 TASK_MODULES: Final = (
     "app.tasks.email_tasks",
@@ -96,6 +100,8 @@ def create_celery(settings: Settings) -> Celery:
 def _log_as_everywhere(**_: object) -> None:
     settings = get_settings()
     configure_logging(settings.LOG_LEVEL, environment=settings.ENVIRONMENT)
+    for name in SAID_AGAIN:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 celery_app = create_celery(get_settings())

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     EMAIL_FROM: str = Field(default="FastAPI Platform <no-reply@localhost>", description="Sender of the platform's mails.")
 
     TASK_MAX_ATTEMPTS: int = Field(default=10, ge=1, le=100, description="Failures in a row after which a task is parked.")
+    TASK_HEARTBEAT_TIMEOUT: float = Field(
+        default=12, ge=1, le=300, description="Seconds without a word from a worker after which another takes over its task."
+    )
     WORKER_HEARTBEAT_FILE: Path | None = Field(
         default=None, description="File a Celery worker touches while its loop turns; a liveness probe looks at its age."
     )

@@ -23,9 +23,8 @@ from app.core.resources import Resources
 from app.core.sentry import capture
 from app.crud import inbox
 
-BEAT_SECONDS: Final = 3.0
-#: Without a heartbeat for this long a worker counts as dead.
-SILENCE_SECONDS: Final = 12.0
+#: Heartbeats within ``TASK_HEARTBEAT_TIMEOUT``: some may fail before a worker counts as dead.
+BEATS: Final = 4
 LONGEST_DELAY_SECONDS: Final = 60.0
 #: Waits between the tries to reach PostgreSQL before a task and after it.
 RECONNECT_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -123,7 +122,8 @@ async def deliver(resources: Resources, outbox_id: int, handler: Handler, *, tim
         ServiceUnavailable: if PostgreSQL does not answer; the relay brings the task back.
         asyncio.CancelledError: if the worker shuts down; the task was given back.
     """
-    claim = await _patiently(lambda: inbox.claim(resources.database.autocommit, outbox_id, SILENCE_SECONDS))
+    silence = resources.settings.TASK_HEARTBEAT_TIMEOUT
+    claim = await _patiently(lambda: inbox.claim(resources.database.autocommit, outbox_id, silence))
     if claim is None:
         return "repeated"
     context.request_id.set(claim.headers.get("request_id"))
@@ -145,7 +145,7 @@ async def _attempt(resources: Resources, claim: inbox.Claim, handler: Handler, t
     db = resources.database.autocommit
     message = Message(claim)
     try:
-        async with _beating(db, claim):
+        async with _beating(db, claim, resources.settings.TASK_HEARTBEAT_TIMEOUT / BEATS):
             async with asyncio.timeout(timeout):
                 await handler(resources, message)
             if not message.confirmed:
@@ -188,7 +188,7 @@ async def _fail(db: Runner, message: Message, claim: inbox.Claim, error: Excepti
 
 
 @asynccontextmanager
-async def _beating(db: Runner, claim: inbox.Claim) -> AsyncGenerator[None]:
+async def _beating(db: Runner, claim: inbox.Claim, seconds: float) -> AsyncGenerator[None]:
     """Say regularly that the worker is alive; raise ``ClaimLost`` in the block once another took the task."""
     body = asyncio.current_task()
     lost = False
@@ -196,7 +196,7 @@ async def _beating(db: Runner, claim: inbox.Claim) -> AsyncGenerator[None]:
     async def beat() -> None:
         nonlocal lost
         while not lost:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(seconds)
             try:
                 lost = not await inbox.beat(db, claim)
             except ServiceUnavailable:

@@ -14,7 +14,6 @@ from app.core.queues import QUEUES
 from app.core.resources import Resources
 from app.crud import relay as crud
 from app.crud.relay import Place, Task
-from app.services.delivery import SILENCE_SECONDS
 
 #: Events and tasks published at a time.
 EVENT_BATCH: Final = 500
@@ -84,7 +83,7 @@ async def recover(resources: Resources, broker: Redis) -> int:
         redis.exceptions.RedisError: if Redis does not answer.
     """
     db = resources.database.autocommit
-    found = await crud.revive(db, SILENCE_SECONDS, resources.settings.TASK_MAX_ATTEMPTS)
+    found = await crud.revive(db, resources.settings.TASK_HEARTBEAT_TIMEOUT, resources.settings.TASK_MAX_ATTEMPTS)
     for task in found:
         if task.parked_at is None:
             logger.warning("worker died at a task", extra={"task": task.name, "outbox_id": task.id})

@@ -40,7 +40,10 @@ def scheduled_task(handler: Callable[[Resources], Awaitable[None]]) -> Callable[
     async def work(resources: Resources) -> None:
         await handler(resources)
 
-    celery_app.task(name=_name(handler))(lambda: child.current().run(work))
+    def run() -> None:
+        child.current().run(work)
+
+    celery_app.task(name=_name(handler))(run)
     return handler
 
 
