@@ -210,8 +210,8 @@ def _csv_records(lines: list[bytes], scan: _Scan, *, final: bool) -> Iterator[tu
             yield 1, _REASONS.get(reason, reason)
 
 
-def _json_records(lines: list[bytes], _scan: _Scan, *, final: bool) -> Iterator[tuple[int, bytes | str]]:  # noqa: ARG001  # as _csv_records
-    for line in lines:
+def _json_records(lines: list[bytes], scan: _Scan, *, final: bool) -> Iterator[tuple[int, bytes | str]]:  # noqa: ARG001  # as _csv_records
+    for line in lines[scan.index :]:
         yield 1, _TOO_LARGE if len(line) > MAX_ROW_BYTES else line.strip()
 
 
