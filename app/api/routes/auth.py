@@ -1,5 +1,6 @@
 """Signing in and staying signed in: HTTP and nothing else."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -8,11 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from app.api.deps import Autocommit, Client, CurrentUser, Guard, Resources, Revocations, Settings
+from app.api.openapi import responses
+from app.core.errors import NotFound
 from app.core.http.body import require_media_type
 from app.core.http.route import Route
 from app.schemas.session import Session
 from app.schemas.token import PasswordGrant, RefreshGrant, Token
 from app.services import auth
+from app.services.auth import InvalidCredentials, InvalidGrant, RefreshReused, UnsupportedGrantType
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=Route)
 
@@ -26,7 +30,7 @@ REFRESH_BODY: Final[dict[str, Any]] = {
 }
 
 
-@router.post("/login")
+@router.post("/login", responses=responses(UnsupportedGrantType, InvalidCredentials))
 async def login(grant: Annotated[PasswordGrant, Form()], db: Autocommit, settings: Settings, guard: Guard) -> Token:
     """Sign in with e-mail address and password (OAuth 2.0 password grant)."""
     return await auth.login(db, settings, guard, grant)
@@ -48,7 +52,7 @@ async def refresh_grant(request: Request) -> RefreshGrant:
         raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from error
 
 
-@router.post("/refresh", openapi_extra=REFRESH_BODY)
+@router.post("/refresh", openapi_extra=REFRESH_BODY, responses=responses(UnsupportedGrantType, InvalidGrant, RefreshReused))
 async def refresh(
     grant: Annotated[RefreshGrant, Depends(refresh_grant)], held: Resources, revocations: Revocations, client: Client
 ) -> Token:
@@ -56,14 +60,15 @@ async def refresh(
     async with held.database.write() as db:
         token = await auth.refresh(db, held.settings, revocations, grant, client)
     if token is None:  # the end of the session had to be committed before
-        raise auth.RefreshReused
+        raise RefreshReused
     return token
 
 
 @router.post("/logout", status_code=204)
 async def logout(user: CurrentUser, db: Autocommit, revocations: Revocations) -> Response:
     """End this session."""
-    await auth.end_session(db, revocations, user, user.session_id)
+    with suppress(NotFound):  # another request ended it a moment before
+        await auth.end_session(db, revocations, user, user.session_id)
     return Response(status_code=204)
 
 
@@ -80,7 +85,7 @@ async def end_other_sessions(user: CurrentUser, db: Autocommit, revocations: Rev
     return Response(status_code=204)
 
 
-@router.delete("/sessions/{session_id}", status_code=204)
+@router.delete("/sessions/{session_id}", status_code=204, responses=responses(NotFound))
 async def end_session(session_id: UUID, user: CurrentUser, db: Autocommit, revocations: Revocations) -> Response:
     """End one of one's sessions."""
     await auth.end_session(db, revocations, user, session_id)
