@@ -1,0 +1,1 @@
+"""Load, benchmarks and profiles of the service."""
