@@ -238,4 +238,7 @@ def catalogue() -> dict[str, type[Problem]]:
         return [cls, *(found for child in cls.__subclasses__() for found in walk(child))]
 
     ordered = sorted(walk(Problem)[1:], key=lambda cls: (cls.status, cls.slug))
-    return {cls.slug: cls for cls in ordered}
+    found: dict[str, type[Problem]] = {}
+    for cls in ordered:  # parents first: a child that keeps the slug is the same problem in other words
+        found.setdefault(cls.slug, cls)
+    return found
