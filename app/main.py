@@ -10,6 +10,7 @@ from app.api.routes import auth, events, health, imports, items, jobs, pages, us
 from app.core.config import Settings, get_settings
 from app.core.drain import Drain
 from app.core.http import dispatch, problems
+from app.core.observing import observed
 from app.core.resources import open_resources
 from app.services.auth import watching_sessions
 from app.services.events import live_events
@@ -35,7 +36,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.hub = hub
             app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
             dispatcher.limits, dispatcher.principals = resources.limits, principals
-            yield
+            with observed(settings, "api", resources.database):
+                yield
 
     app = FastAPI(
         title=settings.PROJECT_NAME,

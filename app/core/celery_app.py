@@ -15,6 +15,7 @@ from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.queues import MAIN_QUEUE, QUEUES, ROUTES
 from app.core.worker.health import Health
+from app.core.worker.metrics import Metrics
 from app.core.worker.relay import Relay
 
 #: Seconds a task may run unless it says otherwise; then its process is killed.
@@ -92,7 +93,7 @@ def create_celery(settings: Settings) -> Celery:
             name: {"task": name, "schedule": every, "options": {"expires": every.total_seconds()}} for name, every in SCHEDULE.items()
         },
     )
-    celery.steps["worker"] |= {Health, Relay}
+    celery.steps["worker"] |= {Health, Metrics, Relay}
     return celery
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from app.core.autocommit import Autocommit, Statement
 from app.core.config import Settings
+from app.core.pool import MeasuredPool
 from app.core.wakeup import PENDING, Wakeup
 
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
@@ -82,6 +83,7 @@ class Database:
         options = server_settings(settings, application_name)
         self.engine: AsyncEngine = create_async_engine(
             url,
+            poolclass=MeasuredPool,
             pool_size=settings.DATABASE_POOL_SIZE,
             max_overflow=0,
             pool_timeout=settings.DATABASE_POOL_TIMEOUT,

@@ -3,6 +3,7 @@
 It runs in a thread of the master (gunicorn's, or Celery's worker process), which answers while its children are busy.
 """
 
+import logging
 import os
 import socket
 import threading
@@ -17,6 +18,7 @@ from prometheus_client import mmap_dict as untyped_mmap_dict
 from prometheus_client import multiprocess as untyped_multiprocess
 from prometheus_fastapi_instrumentator import Instrumentator
 
+from app.core.config import Settings
 from app.core.metrics import DIRECTORY
 from app.core.metrics_directory import alive
 
@@ -27,6 +29,8 @@ multiprocess: Any = untyped_multiprocess
 ENDED: Final = "0"
 SUMMED: Final = ("counter", "histogram", "summary")
 _scraping: Final = threading.Lock()
+
+logger = logging.getLogger(__name__)
 
 
 def _owner(file: Path) -> str:
@@ -107,3 +111,14 @@ class MetricsServer:
             self._server.should_exit = True
             self._thread.join(timeout=5)
         self._socket.close()
+
+
+def serve_metrics(settings: Settings) -> MetricsServer | None:
+    """Answer ``GET /metrics`` on METRICS_PORT; without one, or where it is taken, the service runs on unmeasured."""
+    if settings.METRICS_PORT == 0:
+        return None
+    try:
+        return MetricsServer(settings.HOST, settings.METRICS_PORT)
+    except OSError as error:
+        logger.error("metrics are not served: %s:%s: %s", settings.HOST, settings.METRICS_PORT, error.strerror)  # noqa: TRY400  # says it all
+        return None
