@@ -61,7 +61,7 @@ class Statement:
         ValueError: if the statement has a required bind parameter that is not among ``parameters``, or the reverse.
     """
 
-    __slots__ = ("_order", "construct", "fills_outbox", "parameters", "text", "writes")
+    __slots__ = ("_order", "fills_outbox", "parameters", "text", "writes")
 
     def __init__(self, construct: Executable, *parameters: str) -> None:
         clause = cast("ClauseElement", construct)
@@ -69,7 +69,6 @@ class Statement:
         names: list[str] = list(compiled.positiontup or ())
         if unknown := set(parameters) ^ {name for name in names if compiled.binds[name].required}:
             raise ValueError(f"the statement's bind parameters and those announced differ in {sorted(unknown)}")
-        self.construct = construct
         self.parameters = parameters
         self.text: str = compiled.string
         changes = [element for element in visitors.iterate(clause) if isinstance(element, UpdateBase)]
@@ -84,10 +83,6 @@ class Statement:
         if self._order is None:
             return values
         return [constant if index < 0 else values[index] for index, constant in self._order]
-
-    def named(self, values: Sequence[object]) -> dict[str, object]:
-        """Return the values by name, for running ``construct`` in a session."""
-        return dict(zip(self.parameters, values, strict=True))
 
 
 type Fetch = Callable[..., Awaitable[Any]]

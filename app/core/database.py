@@ -39,7 +39,9 @@ class _Session(AsyncSession):
     async def _run(self, statement: Statement, values: Sequence[object]) -> Result[Any]:
         if statement.fills_outbox:
             self.info[PENDING] = True
-        return await self.execute(statement.construct, statement.named(values))
+        # As text: given a statement and named values, SQLAlchemy would take a name for that of a column to be set.
+        connection = await self.connection()
+        return await connection.exec_driver_sql(statement.text, tuple(statement.arguments(values)))
 
 
 class ReadSession(_Session):

@@ -22,4 +22,4 @@ def connect(url: str, *, decode: bool = False) -> Redis:
         health_check_interval=0,
         decode_responses=decode,
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

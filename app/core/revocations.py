@@ -19,13 +19,13 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-CHANNEL: Final = "revocations"
+from app.core.subscriber import Subscriber
+
+CHANNEL: Final = b"revocations"
+PUBLISH_ATTEMPTS: Final = 3
 POLL_SECONDS: Final = 2.0
 #: How far each poll looks back: longer than any transaction lasts between marking a row and its commit.
 OVERLAP_SECONDS: Final = 30.0
-#: Silence on the subscription before it is asked for a sign of life.
-SILENCE_SECONDS: Final = 2.0
-RECONNECT_SECONDS: Final = 0.5
 
 #: A session (its id) or an account (its number).
 type Subject = UUID | int
@@ -79,7 +79,12 @@ class Revocations:
     @asynccontextmanager
     async def watching(self) -> AsyncGenerator[None]:
         """Listen to Redis and ask PostgreSQL for the length of the block."""
-        tasks = [asyncio.create_task(self._poll(), name="poll revocations"), asyncio.create_task(self._listen(), name="hear revocations")]
+        # What was published while there was no connection, PostgreSQL tells.
+        subscriber = Subscriber(self._redis, receive=self._hear, lost=lambda: None, restored=self._poll_once, channels=[CHANNEL])
+        tasks = [
+            asyncio.create_task(self._poll(), name="poll revocations"),
+            asyncio.create_task(subscriber.run(), name="hear revocations"),
+        ]
         try:
             yield
         finally:
@@ -94,35 +99,20 @@ class Revocations:
                 listener(subject)
 
     async def _publish(self, subjects: Iterable[Subject]) -> None:
-        try:
-            await self._redis.publish(CHANNEL, " ".join(map(str, subjects)))
-        except (RedisError, OSError) as error:
-            logger.warning("a revocation was not published, the others learn of it from PostgreSQL: %s", error)
-
-    async def _listen(self) -> None:
-        while True:
+        message = " ".join(map(str, subjects))
+        for attempt in range(1, PUBLISH_ATTEMPTS + 1):
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(CHANNEL)
-                    await self._receive(subscription)
-            except (RedisError, OSError) as error:
-                logger.warning("revocations are not heard from Redis, PostgreSQL is asked instead: %s", error)
-            except Exception:
-                logger.exception("hearing revocations failed")
-            await asyncio.sleep(RECONNECT_SECONDS)
+                await self._redis.publish(CHANNEL, message)
+            except (RedisError, OSError) as error:  # after a restart of Redis, pooled connections are dead
+                if attempt == PUBLISH_ATTEMPTS:
+                    logger.warning("a revocation was not published, the others learn of it from PostgreSQL: %s", error)
+            else:
+                return
 
-    async def _receive(self, subscription: Any) -> None:
-        """Pass messages on until the connection shows no sign of life any more."""
-        heard_at = time.monotonic()
-        while time.monotonic() - heard_at < 2 * SILENCE_SECONDS:
-            message = await subscription.get_message(timeout=SILENCE_SECONDS)
-            if message is None:
-                await subscription.ping()
-                continue
-            heard_at = time.monotonic()
-            if message["type"] == "message":
-                self._tell(parse(message["data"]))
-        raise RedisError("no answer to a ping")
+    def _hear(self, _channel: bytes, message: bytes) -> int:
+        subjects = parse(message)
+        self._tell(subjects)
+        return len(subjects)
 
     async def _poll(self) -> None:
         while True:

@@ -30,6 +30,7 @@ class Subscriber:
         receive: Called with a channel and a message; returns how much work it was, in deliveries.
         lost: Called when the connection is gone.
         restored: Called, in a task of its own, once every channel is subscribed to on a new connection.
+        channels: What is listened to from the beginning.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class Subscriber:
         receive: Callable[[bytes, bytes], int],
         lost: Callable[[], None],
         restored: Callable[[], Awaitable[None]],
+        channels: Iterable[bytes] = (),
     ) -> None:
         self._redis = redis
         self._receive = receive
         self._lost = lost
         self._restored = restored
-        self._channels: set[bytes] = set()
+        self._channels = set(channels)
         #: Commands to send, in this order; ``None`` while there is no connection.
         self._commands: asyncio.Queue[tuple[bytes, ...]] | None = None
         self._unconfirmed: deque[asyncio.Future[None]] = deque()
@@ -58,7 +60,7 @@ class Subscriber:
                 await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
                 if self._failures == 0:
-                    logger.warning("live events wait for Redis: %s", error)
+                    logger.warning("listening waits for Redis: %s", error)
             except Exception:
                 logger.exception("listening to Redis failed")
             finally:
