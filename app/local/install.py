@@ -137,7 +137,9 @@ def explain(log: str) -> str:
     """Say why pip failed and what helps."""
     errors = [line for line in log.splitlines() if re.match(r"(ERROR|error):?", line.strip())] or log.splitlines()[-5:]
     if re.search(r"hash(es)? ", log) and "DO NOT MATCH" in log:
-        remedy = "A package differs from the one that was locked. Try again with PIP_NO_CACHE_DIR=1; if it stays, the index serves another file."
+        remedy = (
+            "A package differs from the one that was locked. Try again with PIP_NO_CACHE_DIR=1; if it stays, the index serves another file."
+        )
     elif re.search(r"NewConnectionError|Name or service not known|Temporary failure|ConnectTimeout|ProxyError|Network is unreachable", log):
         remedy = "The package index cannot be reached. Check the network, and pip's settings for a proxy or mirror (pip config list)."
     elif "CERTIFICATE_VERIFY_FAILED" in log:

@@ -1,16 +1,14 @@
 """Valkey, the Redis-compatible server: queue, limits, tickets and live events."""
 
+import asyncio
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis.asyncio
-from redis.exceptions import BusyLoadingError
-from redis.exceptions import ConnectionError as RedisConnectionError
-
 from app.local.servers.ports import LOOPBACK
 from app.local.servers.program import Program, ServerError
 
+PING_SECONDS = 2
 CONFIGURATION = """\
 bind {host}
 port {port}
@@ -37,13 +35,16 @@ class Valkey:
 
     async def answers(self) -> bool:
         """Tell whether it has loaded its data and serves commands."""
-        client = redis.asyncio.Redis.from_url(self.url(), socket_timeout=2, retry=None)
         try:
-            return bool(await client.ping())
-        except (RedisConnectionError, BusyLoadingError, TimeoutError):
+            async with asyncio.timeout(PING_SECONDS):
+                reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+                try:
+                    writer.write(f"AUTH {self.password}\r\nPING\r\n".encode())
+                    return [await reader.readline(), await reader.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
             return False
-        finally:
-            await client.aclose()
 
 
 def prepare(folder: Path, port: int, password: str, *, durable: bool = True) -> Valkey:

@@ -1,0 +1,103 @@
+"""The one log of the stack: what every part says, on the terminal and in a file."""
+
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, TextIO
+
+NAME_WIDTH = 11
+RESET = "\x1b[0m"
+DIM = "\x1b[2m"
+COLOURS = {
+    "stack": "\x1b[1m",
+    "api": "\x1b[36m",
+    "worker-main": "\x1b[35m",
+    "worker-bulk": "\x1b[34m",
+    "beat": "\x1b[33m",
+    "postgres": "\x1b[94m",
+    "valkey": "\x1b[91m",
+    "s3": "\x1b[92m",
+    "mail": "\x1b[95m",
+}
+LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31;1m"}
+REMEMBERED = 30
+MOST_WAITING = 10_000
+FIRST = ("timestamp", "level", "event")
+MOST_VALUE = 200
+
+
+class Console:
+    """Writes lines where a person reads them, and all of them to a file.
+
+    A thread writes to the terminal: nobody reading it must not stop the supervisor. What waits too long is dropped there.
+    """
+
+    def __init__(self, log: Path, terminal: TextIO = sys.stdout) -> None:
+        self.colours = terminal.isatty() and "NO_COLOR" not in os.environ
+        self._last: dict[str, deque[str]] = {}
+        self._terminal = terminal
+        self._waiting: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
+        self._file = log.open("w", buffering=1, encoding="utf-8")
+        self._thread = threading.Thread(target=self._write_to_terminal, daemon=True, name="console")
+        self._thread.start()
+
+    def say(self, text: str) -> None:
+        """Say something as the stack itself."""
+        now = time.strftime("%H:%M:%S")
+        self.lines("stack", [f"{now} {line}" for line in text.splitlines()])
+
+    def lines(self, part: str, lines: list[str]) -> None:
+        """Take what a part said."""
+        self._last.setdefault(part, deque(maxlen=REMEMBERED)).extend(lines[-REMEMBERED:])
+        prefix = f"{part:<{NAME_WIDTH}} | "
+        self._file.write("".join(f"{prefix}{line}\n" for line in lines))
+        if self.colours:
+            prefix = f"{COLOURS.get(part, '')}{prefix}{RESET}"
+            lines = [readable(line) for line in lines]
+        self.print("".join(f"{prefix}{line}\n" for line in lines))
+
+    def print(self, text: str) -> None:
+        """Show text on the terminal alone."""
+        with contextlib.suppress(queue.Full):  # it is in the file
+            self._waiting.put_nowait(text)
+
+    def last_lines(self, part: str) -> str:
+        """Return the last of what a part said."""
+        return "\n".join(f"    {line}" for line in self._last.get(part, ()))
+
+    def close(self, seconds: float = 1) -> None:
+        """Write what waits, as far as somebody reads it."""
+        try:
+            self._waiting.put(None, timeout=seconds)
+        except queue.Full:
+            return
+        self._thread.join(seconds)
+
+    def _write_to_terminal(self) -> None:
+        while (text := self._waiting.get()) is not None:
+            try:
+                self._terminal.write(text)
+                if self._waiting.empty():
+                    self._terminal.flush()
+            except (OSError, ValueError):
+                return  # the terminal is gone
+
+
+def readable(line: str) -> str:
+    """Turn a line of JSON into one for people; leave any other as it is."""
+    if not line.startswith("{"):
+        return line
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return line
+    at, level, event = (str(entry.get(name, "")) for name in FIRST)
+    rest = " ".join(f"{DIM}{name}={RESET}{str(value)[:MOST_VALUE]}" for name, value in entry.items() if name not in FIRST)
+    colour = LEVELS.get(level, "")
+    return f"{DIM}{at[11:23]}{RESET} {colour}{level:<7}{RESET if colour else ''} {event} {rest}"
