@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -179,8 +180,7 @@ def _differences(upload: UploadRow, stored: Stored) -> list[str]:
 
 def _format_of(file: File) -> ImportFormat:
     content_type = (file.content_type or "").partition(";")[0].strip().lower()
-    ending = "." + (file.filename or "").rpartition(".")[2].lower()
-    format_ = _BY_TYPE.get(content_type) or _BY_ENDING.get(ending)
+    format_ = _BY_TYPE.get(content_type) or _BY_ENDING.get(PurePosixPath(file.filename or "").suffix.lower())
     if format_ is None:
         fault = "Say what it is: content type text/csv or application/x-ndjson, or a file name that ends in .csv, .ndjson or .jsonl."
         raise ValidationFailed(errors=[{"pointer": "/file", "detail": fault}])

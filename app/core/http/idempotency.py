@@ -176,6 +176,8 @@ async def answering(request: Request, handler: Callable[[Request], Awaitable[Res
         for pending in begun:
             await pending.transaction.__aexit__(type(error), error, error.__traceback__)
         raise
+    finally:
+        await request.close()  # a form that ``fingerprint`` read, whose files may lie on disk
     for pending in begun:
         async with pending.transaction:
             if response.status_code < 400:  # noqa: PLR2004  # errors are not stored
