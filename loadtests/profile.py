@@ -198,7 +198,7 @@ async def measure(running: Stack, folder: Path, seconds: float) -> list[Cost]:
 
 @contextmanager
 def _sampling(worker: int, output: Path, seconds: float) -> Generator[None]:
-    command = (Path(sys.executable).with_name("py-spy"), "record", "--pid", str(worker), "--format", "raw", "--rate", "250", "--native")
+    command = (Path(sys.executable).with_name("py-spy"), "record", "--pid", str(worker), "--format", "raw", "--rate", "250")
     options = ("--duration", str(round(seconds)), "--output", str(output))
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as sampler:
         yield
