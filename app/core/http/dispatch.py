@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from app.core import context, metrics
 from app.core.config import Settings
-from app.core.errors import NotFound, Problem
+from app.core.errors import MethodNotAllowed, NotFound, Problem
 from app.core.http import body, headers, problems
 from app.core.http.compile import NotCompilable, Plan, compile_route
 from app.core.http.cors import Cors
@@ -114,6 +114,8 @@ class RouteTable:
             policy = policy_of(method, template, self._base)
             entry = Entry(template, parameters, plan, route.max_body_size or body.MAX_BODY_BYTES, policy)
             node.entries.setdefault(method, entry)
+            if method == "GET":
+                node.entries.setdefault("HEAD", entry)
 
     def _add_socket(self, route: RouteContext) -> None:
         template = route.path_format or ""
@@ -124,13 +126,24 @@ class RouteTable:
 
     def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
         """Return the route of a request, if it has one, and the path's segments. A literal segment goes before a parameter."""
-        node: _Node | None = self._root
         segments = path.split("/")
+        node = self._walk(segments)
+        return (None if node is None else node.entries.get(method)), segments
+
+    def allowed(self, segments: list[str]) -> str:
+        """Return the methods of a path as ``Allow`` lists them, nothing for a path that is not known."""
+        node = self._walk(segments)
+        methods: set[str] = set() if node is None else node.entries.keys() - {UPGRADE}
+        return ", ".join(sorted({*methods, "OPTIONS"})) if methods else ""
+
+    def _walk(self, segments: list[str]) -> _Node | None:
+        node = self._root
         for segment in segments:
-            node = node.by_name.get(segment) or (node.any if segment else None)
-            if node is None:
-                return None, segments
-        return node.entries.get(method), segments
+            below = node.by_name.get(segment) or (node.any if segment else None)
+            if below is None:
+                return None
+            node = below
+        return node
 
 
 class Exchange:
@@ -218,8 +231,11 @@ class Dispatch:
                 limit = body.MAX_BODY_BYTES if entry is None else entry.body_limit
                 body.refuse_large(body.declared_length(scope["headers"]), limit)
                 receive = body.limited(receive, limit)
+            if entry is None and (allowed := self._table.allowed(segments)):
+                await _send_allowed(exchange, send, allowed)
+                return
             if entry is None or entry.plan is None:
-                await self._inner(scope, receive, _marking(exchange, send))
+                await self._inner(_as_get(scope), receive, _marking(exchange, send))
                 return
             scope["path_params"] = {name: segments[position] for name, position in entry.parameters}
             response = await entry.plan.run(body.StrictRequest(scope, receive, send))
@@ -280,6 +296,19 @@ class Dispatch:
             context.user_id.get(),
             None if client is None else client[0],
         )
+
+
+async def _send_allowed(exchange: Exchange, send: Send, allowed: str) -> None:
+    """Answer OPTIONS (RFC 9110, 9.3.7), and any other method that its path does not take."""
+    if exchange.method == "OPTIONS":
+        await _send_head(exchange, send, 204, [(b"allow", allowed.encode())])
+    else:
+        await _send_problem(exchange, send, MethodNotAllowed(headers={"Allow": allowed}))
+
+
+def _as_get(scope: Scope) -> Scope:
+    """Return the scope of a HEAD request as that of the GET it stands for (RFC 9110, 9.3.2); the server leaves out the content."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 async def _send_head(exchange: Exchange, send: Send, status: int, given: Headers) -> None:
