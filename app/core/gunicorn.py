@@ -25,11 +25,6 @@ control_socket_disable = True
 accesslog = None
 
 
-def on_starting(_server: Any) -> None:
-    """Send the master's log through the service's own."""
-    configure_logging(_settings.LOG_LEVEL, environment=_settings.ENVIRONMENT)
-
-
 def when_ready(_server: Any) -> None:
     """Serve the metrics of all workers."""
     _Master.metrics = serve_metrics(_settings)
