@@ -19,7 +19,7 @@ def bcrypt_hash(password: bytes) -> str:
 
 def test_a_password_is_kept_as_argon2id_and_recognised() -> None:
     kept = hash_password("strongpassword")
-    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert kept.startswith("$argon2id$v=19$m=32768,t=3,p=1$")
     assert verify_password("strongpassword", kept) == Verification(matches=True)
     assert verify_password("Strongpassword", kept) == Verification(matches=False)
 
