@@ -1,35 +1,34 @@
-"""The command line: ``python -m app``. Every command imports what it needs when it runs, so that `--help` is quick."""
+"""The command line: ``python -m app COMMAND``. Only the command that was asked for is imported."""
 
-from typing import Annotated
+import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="FastAPI Platform")
-
-LocalDir = Annotated[str, typer.Option(envvar="LOCAL_DIR", help="Where the stack keeps its data, relative to the repository.")]
-
-
-@app.command()
-def run(
-    local_dir: LocalDir = ".local",
-    *,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Delete the stack's data first.")] = False,
-    reload: Annotated[bool, typer.Option(help="Start the service anew when its code changes.")] = True,
-) -> None:
-    """Run the whole service on this machine, with servers of its own."""
-    from app.local import commands  # noqa: PLC0415  # only this command needs it
-
-    raise typer.Exit(commands.run(local_dir, detach=detach, start_over=reset, reload=reload))
+#: Where each command's function is. Those of the local stack are missing from the image.
+COMMANDS = {
+    "run": "app.local.commands:run",
+    "stop": "app.local.commands:stop",
+    "doctor": "app.cli.doctor:doctor",
+    "create-superuser": "app.cli.superuser:create_superuser",
+    "openapi": "app.cli.openapi:openapi",
+    "settings": "app.cli.docs:settings",
+    "docs": "app.cli.docs:docs",
+}
 
 
-@app.command()
-def stop(local_dir: LocalDir = ".local") -> None:
-    """Stop the stack that runs in the background."""
-    from app.local import commands  # noqa: PLC0415  # only this command needs it
-
-    raise typer.Exit(commands.stop(local_dir))
+def command_line(arguments: list[str]) -> typer.Typer:
+    """Return the command line with the command that ``arguments`` begin with, or with all of them."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="FastAPI Platform")
+    app.callback()(lambda: None)  # a single command keeps its name
+    asked = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+    for name in asked:
+        module, _, function = COMMANDS[name].partition(":")
+        if find_spec(module.rpartition(".")[0]):
+            app.command(name)(getattr(import_module(module), function))
+    return app
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m app")
+    command_line(sys.argv[1:])(prog_name="python -m app")

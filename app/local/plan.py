@@ -1,5 +1,6 @@
 """What a stack consists of: which servers are embedded, on which ports, and the environment the service gets."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ class Plan:
     api_host: str
     api_port: int
     metrics_port: int
-    environment: Mapping[str, str]
+    settings: Mapping[str, str]
     postgres: postgres.Postgres | None
     valkey: valkey.Valkey | None
     s3: s3.S3 | None
@@ -68,14 +69,14 @@ def make_plan(place: Place, environ: Mapping[str, str]) -> Plan:
         api_host=_reachable(given.get("HOST", LOOPBACK)),
         api_port=api_port,
         metrics_port=metrics_port,
-        environment=dict(environ) | _defaults(place, given, api_port) | {"PORT": str(api_port), "METRICS_PORT": str(metrics_port)},
+        settings=_defaults(place, given, api_port) | {"PORT": str(api_port), "METRICS_PORT": str(metrics_port)},
         postgres=None if "DATABASE_URL" in given else _postgres(place, given),
         valkey=None if "REDIS_URL" in given else _valkey(place, given),
         s3=None if "S3_ENDPOINT_URL" in given else _s3(place, given),
         mail=None if "SMTP_HOST" in given else _mail(place, given, api_port),
     )
     embedded = {name: value for server in plan.servers for name, value in _settings_of(server, given).items()}
-    return replace(plan, environment=dict(plan.environment) | embedded)
+    return replace(plan, settings=dict(plan.settings) | embedded)
 
 
 def _reachable(host: str) -> str:
@@ -152,7 +153,7 @@ def python_program(plan: Plan, name: str, *arguments: str, **more: str) -> Progr
         name=name,
         argv=(sys.executable, "-m", *arguments),
         cwd=REPOSITORY,
-        env=dict(plan.environment) | more,
+        env=os.environ | dict(plan.settings) | more,
         stop_seconds=STOP_SECONDS,
     )
 

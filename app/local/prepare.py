@@ -10,10 +10,10 @@ import sys
 
 from alembic import command
 from alembic.config import Config
-from pydantic import ValidationError
 
 from app.core.config import Settings
 from app.core.database import Database
+from app.core.settings_checks import InvalidSettings
 from app.local.place import REPOSITORY
 from app.services.users import ensure_superuser
 
@@ -50,10 +50,9 @@ def main() -> int:
     """Check the settings, migrate, seed."""
     try:
         settings = Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
-    except ValidationError as error:
-        for problem in error.errors():
-            sys.stderr.write(f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}\n")
-        return 2
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     migrate()
     asyncio.run(seed(settings))
     sys.stdout.write(json.dumps(addresses(settings)) + "\n")

@@ -31,8 +31,8 @@ def describe(plan: Plan, addresses: Mapping[str, Any], parts: Mapping[str, Part]
         "mail_url": plan.mail.url if plan.mail else None,
         **addresses,
         "superuser": {
-            "email": plan.environment.get("FIRST_SUPERUSER_EMAIL"),
-            "password": plan.environment.get("FIRST_SUPERUSER_PASSWORD"),
+            "email": plan.settings.get("FIRST_SUPERUSER_EMAIL"),
+            "password": plan.settings.get("FIRST_SUPERUSER_PASSWORD"),
         },
         "local_dir": str(plan.place.folder),
         "pids": {"supervisor": os.getpid(), **pids},

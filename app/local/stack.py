@@ -24,6 +24,8 @@ from app.local.servers.program import kill_group
 
 PROCESSES = "processes.json"
 STACK = "stack.json"
+SETTINGS = "settings.json"
+LOG = "stack.log"
 READY_STATUS = 200
 BEAT_SECONDS = 1
 STOP_STEPS = (("api",), ("worker-main", "worker-bulk", "beat"), ("mail", "s3", "valkey"), ("postgres",))
@@ -59,6 +61,7 @@ class Stack:
             await asyncio.wait({stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 self.announced = True
+                write_private(self.plan.place / SETTINGS, json.dumps(dict(self.plan.settings), indent=2) + "\n")
                 self._write_down()
                 self._announce(time.monotonic() - began, reload=reload)
                 follower = keepers.create_task(self._reload_on_changes()) if reload else None
@@ -78,8 +81,8 @@ class Stack:
             await self._stop()
             for part in self.parts.values():
                 part.kill()
-            (self.plan.place / STACK).unlink(missing_ok=True)
-            (self.plan.place / PROCESSES).unlink(missing_ok=True)
+            for name in (STACK, SETTINGS, PROCESSES):
+                (self.plan.place / name).unlink(missing_ok=True)
             if self.plan.s3:
                 s3.remove_sockets(self.plan.s3)
 
@@ -106,7 +109,7 @@ class Stack:
 
     async def _create_bucket(self, store: s3.S3) -> None:
         await self._ready("s3")
-        await s3.create_bucket(store, self.plan.environment["S3_BUCKET"], ["*"])
+        await s3.create_bucket(store, self.plan.settings["S3_BUCKET"], ["*"])
 
     async def _prepare(self) -> None:
         """Migrate and seed, in a process of its own that sees the code as it is now."""

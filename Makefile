@@ -1,0 +1,97 @@
+# Commands of the project: thin over scripts, and described where they stand.
+# `make` or `make help` lists them.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+PYTHON_ENV := .venv/bin
+API_PORT ?= 8000
+LOCAL_DIR ?= .local
+ARGS ?=
+WITH_STACK = $(PYTHON_ENV)/python -m app.local.with_stack "$(LOCAL_DIR)"
+# pyright is fetched from its registry once, and stays with the environment.
+export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+##@ Run
+
+.PHONY: run
+run: export API_PORT := $(API_PORT)
+run: ## Run the whole service here: API_PORT=8000 LOCAL_DIR=.local RESET=1 ARGS=--detach
+	@app/local/bootstrap.sh requirements/local.txt
+	@exec $(PYTHON_ENV)/python -m app run --local-dir "$(LOCAL_DIR)" $(if $(RESET),--reset) $(ARGS)
+
+.PHONY: stop
+stop: ## Stop what runs in the background: LOCAL_DIR=.local
+	@app/local/bootstrap.sh requirements/local.txt
+	@$(PYTHON_ENV)/python -m app stop --local-dir "$(LOCAL_DIR)"
+
+.PHONY: doctor
+doctor: ## Check the settings and the servers of what runs, with remedies
+	@app/local/bootstrap.sh requirements/local.txt
+	@$(WITH_STACK) $(PYTHON_ENV)/python -m app doctor $(ARGS)
+
+##@ Check
+
+.PHONY: test
+test: lint types ## Run everything: lint, types, all tests with coverage: ARGS="-k words"
+	@$(PYTHON_ENV)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
+
+.PHONY: lint
+lint: environment ## Look for mistakes and bad style
+	@$(PYTHON_ENV)/ruff check .
+	@$(PYTHON_ENV)/ruff format --check --quiet . || { echo "Not formatted; run: make format"; exit 1; }
+	@$(PYTHON_ENV)/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+	@$(PYTHON_ENV)/shellcheck app/local/*.sh .ci/run
+
+.PHONY: types
+types: environment ## Check the types, twice
+	@$(PYTHON_ENV)/pyright
+	@$(PYTHON_ENV)/mypy
+
+.PHONY: format
+format: environment ## Format the code and mend what can be mended
+	@$(PYTHON_ENV)/ruff check --fix-only --quiet .
+	@$(PYTHON_ENV)/ruff format .
+
+.PHONY: profile
+profile: environment ## Measure what a request costs and where it goes
+	@$(PYTHON_ENV)/python -m loadtests.profile $(ARGS)
+
+##@ Change
+
+.PHONY: migration
+migration: environment ## Write a migration from the models, on the running stack: NAME="add a column"
+	@test -n "$(NAME)" || { echo 'Say what it does: make migration NAME="add a column"'; exit 1; }
+	@$(WITH_STACK) $(PYTHON_ENV)/alembic revision --autogenerate --message "$(NAME)" \
+		--rev-id "$$(printf '%04d' $$(($$(ls migrations/versions/[0-9]*.py | wc -l) + 1)))"
+
+.PHONY: lock
+lock: environment ## Write requirements/*.txt from pyproject.toml: UPGRADE=1
+	@UPGRADE=$(UPGRADE) app/local/lock.sh
+
+.PHONY: openapi
+openapi: environment ## Write the API document: OUT=openapi.json
+	@$(PYTHON_ENV)/python -m app openapi >$(or $(OUT),openapi.json)
+
+.PHONY: docs
+docs: environment ## Write docs/reference from the code
+	@$(PYTHON_ENV)/python -m app docs
+
+##@ Other
+
+.PHONY: clean
+clean: ## Delete what commands made: environment, caches, reports; not the stack's data
+	@rm -rf .venv .venv.lock .venv-uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.* coverage.xml
+	@find app tests migrations loadtests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: environment
+environment:
+	@app/local/bootstrap.sh requirements/dev.txt
