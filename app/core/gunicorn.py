@@ -23,6 +23,7 @@ graceful_timeout = math.ceil(_settings.DRAIN_SECONDS) + _settings.GRACEFUL_TIMEO
 worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
 control_socket_disable = True
 accesslog = None
+logger_class = "app.core.gunicorn_log.Logger"
 
 
 def when_ready(_server: Any) -> None:
