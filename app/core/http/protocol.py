@@ -73,11 +73,12 @@ class HttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._reading is Reading.BODY or self._ended:
             return
-        if messages == self._messages:
-            # No request began: more of a head, or bytes that begin none. They may not go on for ever.
-            self._wait_for_more(len(data))
-        elif self._reading is Reading.HEAD and before is not Reading.HEAD:
-            self._wait_for_more(0)
+        begun = self._messages - messages
+        if begun and self._reading is Reading.START:
+            return
+        # More of a head, or bytes that begin none. Where other requests ended in the same piece, it counts from the next.
+        alone = begun == 0 or (begun == 1 and before is Reading.START)
+        self._wait_for_more(len(data) if alone else 0)
 
     def _wait_for_more(self, size: int) -> None:
         self._waiting_bytes += size

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from types import FrameType
-from typing import Any, ClassVar, override
+from typing import Any, ClassVar, cast, override
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
@@ -63,14 +63,13 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # its package has no types
         "access_log": False,  # the dispatcher writes one
         "proxy_headers": False,  # the dispatcher believes whom TRUSTED_PROXIES names
         "server_header": False,
-        "timeout_graceful_shutdown": get_settings().GRACEFUL_TIMEOUT,
     }
 
     @override
     async def _serve(self) -> None:
-        app: Any = self.wsgi
-        self.config.app = app
-        server = DrainingServer(self.config, app.state.drain, get_settings().DRAIN_SECONDS)
+        settings, app = get_settings(), cast("Any", self.wsgi)
+        self.config.app, self.config.timeout_graceful_shutdown = app, settings.GRACEFUL_TIMEOUT
+        server = DrainingServer(self.config, app.state.drain, settings.DRAIN_SECONDS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)
         if not server.started:
