@@ -160,6 +160,9 @@ def document(app: FastAPI, settings: Settings) -> Json:
         for method, operation in operations.items():
             _complete(operation, limited=policy_of(method.upper(), path, settings.API_V1_STR) is not None)
     _add_components(made)
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            _name_body(operation, made["components"]["schemas"])
     return made
 
 
@@ -171,7 +174,7 @@ def _complete(operation: Json, *, limited: bool) -> None:
     _drop_default_validation_error(operation)
     for problem in _general(operation, limited=limited, keyed=keyed):
         _declare(operation["responses"], str(problem.status), problem)
-    body = operation.get("requestBody", {}).get("content", {})
+    body: Json = operation.get("requestBody", {}).get("content", {})
     if "application/merge-patch+json" in body:
         body.setdefault("application/json", body["application/merge-patch+json"])
     for status, response in operation["responses"].items():
@@ -212,6 +215,15 @@ def _flatten_optional(parameter: Json) -> None:
     if len(kept) < len(alternatives):
         del schema["anyOf"]
         schema.update(kept[0] if len(kept) == 1 else {"anyOf": kept})
+
+
+def _name_body(operation: Json, schemas: Json) -> None:
+    """Move schemas that a route wrote into its body to where generators find their names."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        name = content["schema"].get("title")
+        if name is not None and "items" not in content["schema"]:
+            schemas[name] = content["schema"]
+            content["schema"] = {"$ref": f"#/components/schemas/{name}"}
 
 
 def _add_components(made: Json) -> None:

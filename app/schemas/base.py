@@ -1,9 +1,10 @@
 """What every schema shares."""
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 from app.core.text import refuse_unstorable
 
@@ -13,7 +14,31 @@ def _rfc3339(value: datetime) -> str:
 
 
 #: A moment on the wire: RFC 3339 in UTC with microseconds.
-UtcTime = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+UtcTime = Annotated[
+    datetime,
+    PlainSerializer(_rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+#: RFC 3339, 5.6. Pydantic takes numbers as well, as seconds or milliseconds of the epoch, and guesses which.
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, str) and _RFC3339.fullmatch(value) is None:
+        raise ValueError("Must be a moment as RFC 3339 writes it, such as 2026-01-31T12:00:00Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("Must be within the years 1 to 9999 in UTC") from None
+
+
+#: A moment that a client writes: RFC 3339 with an offset.
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
 #: Text that PostgreSQL can hold: no NUL, no lone surrogate.
 StorableText = Annotated[str, AfterValidator(refuse_unstorable)]

@@ -5,11 +5,11 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.document import Document, encode_document
-from app.schemas.base import Body, Schema, StorableText
+from app.schemas.base import Body, Moment, Schema, StorableText
 
 TITLE_MAX_LENGTH: Final = 200
 DESCRIPTION_MAX_LENGTH: Final = 10_000
@@ -89,8 +89,8 @@ class ItemFilters(Body):
     attributes: str | None = Field(
         default=None, max_length=4096, description="A JSON object that the item's attributes contain.", examples=['{"colour":"red"}']
     )
-    created_after: AwareDatetime | None = Field(default=None, description="Made after this moment.")
-    created_before: AwareDatetime | None = Field(default=None, description="Made before this moment.")
+    created_after: Moment | None = Field(default=None, description="Made after this moment.")
+    created_before: Moment | None = Field(default=None, description="Made before this moment.")
 
 
 class ItemQuery(ItemFilters):

@@ -22,7 +22,7 @@ class PasswordGrant(BaseModel):
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    grant_type: str = Field(default="password", max_length=100, description="`password`.", examples=["password"])
+    grant_type: str = Field(default="password", max_length=100, description="`password`.", json_schema_extra={"const": "password"})
     username: Annotated[StorableText, StringConstraints(min_length=1, max_length=320)] = Field(description="The e-mail address.")
     password: Annotated[StorableText, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH)] = Field(
         json_schema_extra={"format": "password"}
@@ -32,5 +32,7 @@ class PasswordGrant(BaseModel):
 class RefreshGrant(Body):
     """A refresh token and the wish for the next pair (RFC 6749, 6)."""
 
-    grant_type: str = Field(default="refresh_token", max_length=100, description="`refresh_token`.", examples=["refresh_token"])
+    grant_type: str = Field(
+        default="refresh_token", max_length=100, description="`refresh_token`.", json_schema_extra={"const": "refresh_token"}
+    )
     refresh_token: str = Field(min_length=1, max_length=512)

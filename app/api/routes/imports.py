@@ -35,6 +35,7 @@ BODY: Final[dict[str, Any]] = {
             JSON: {"schema": ImportFromUpload.model_json_schema()},
             MULTIPART: {
                 "schema": {
+                    "title": "ImportFile",
                     "type": "object",
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary", "description": "A CSV or NDJSON file."}},
