@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Result, event
+from sqlalchemy import CursorResult, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
@@ -26,17 +26,20 @@ class _Session(AsyncSession):
 
     async def value(self, statement: Statement, *values: object) -> Any:
         """Run a statement and return the first column of its first row, ``None`` where there is no row."""
-        return (await self._run(statement, values)).scalar()
+        found = await self.row(statement, *values)
+        return None if found is None else found[0]
 
     async def row(self, statement: Statement, *values: object) -> Sequence[Any] | None:
         """Run a statement and return its first row."""
-        return (await self._run(statement, values)).first()
+        result = await self._run(statement, values)
+        return result.first() if result.returns_rows else None
 
     async def rows(self, statement: Statement, *values: object) -> Sequence[Sequence[Any]]:
         """Run a statement and return every row."""
-        return (await self._run(statement, values)).all()
+        result = await self._run(statement, values)
+        return result.all() if result.returns_rows else []
 
-    async def _run(self, statement: Statement, values: Sequence[object]) -> Result[Any]:
+    async def _run(self, statement: Statement, values: Sequence[object]) -> CursorResult[Any]:
         if statement.fills_outbox:
             self.info[PENDING] = True
         # As text: given a statement and named values, SQLAlchemy would take a name for that of a column to be set.
