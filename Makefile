@@ -59,6 +59,10 @@ format: environment ## Format the code and mend what can be mended
 profile: environment ## Measure what a request costs and where it goes
 	@$(PYTHON_ENV)/python -m loadtests.profile $(ARGS)
 
+.PHONY: reliability
+reliability: environment ## Kill 200 processes of a stack under load, and count what is lost: ARGS="--kills 20"
+	@$(PYTHON_ENV)/python -m tests.reliability $(ARGS)
+
 ##@ Change
 
 .PHONY: migration
@@ -90,7 +94,7 @@ clean: ## Delete what commands made: environment, caches, reports; not the stack
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: environment
 environment:
