@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "app.cli.doctor:doctor",
     "create-superuser": "app.cli.superuser:create_superuser",
     "openapi": "app.cli.openapi:openapi",
+    "outbox": "app.cli.outbox:outbox",
     "settings": "app.cli.docs:settings",
     "docs": "app.cli.docs:docs",
 }
@@ -26,7 +27,11 @@ def command_line(arguments: list[str]) -> typer.Typer:
     for name in asked:
         module, _, function = COMMANDS[name].partition(":")
         if find_spec(module.rpartition(".")[0]):
-            app.command(name)(getattr(import_module(module), function))
+            found = getattr(import_module(module), function)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name)(found)
     return app
 
 

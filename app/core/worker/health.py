@@ -46,6 +46,10 @@ class Health(TurnStep):
         self.path.unlink(missing_ok=True)
         self._broker.close()
 
+    def terminate(self, parent: Any) -> None:
+        """Take the file away."""
+        self.stop(parent)
+
     def turn(self, worker: Any) -> None:
         """Beat, and now and then look at the queues."""
         self.path.touch()
@@ -60,6 +64,7 @@ class Health(TurnStep):
         self._received = received
         if self._strikes >= MOST_STRIKES:
             logger.critical("messages wait and none arrives; this worker ends, to be replaced")
+            worker.exitcode = EX_FAILURE
             cast("Any", state).should_terminate = EX_FAILURE
 
     def _waiting(self, worker: Any) -> int:
