@@ -1,7 +1,9 @@
 """Request bodies: how large, how deep, of which type, and what JSON is."""
 
 import re
+from array import array
 from collections.abc import Awaitable, Callable
+from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, Never
 
@@ -16,7 +18,8 @@ type Receive = Callable[[], Awaitable[Any]]
 
 # The closing quote is optional and the repetitions are possessive, so that no input makes it look twice at a byte.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_ALL_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+#: A bracket as a signed byte: one level down or one up.
+_LEVELS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -66,23 +69,16 @@ def limited(receive: Receive, limit: int) -> Receive:
 def refuse_deep(body: bytes) -> None:
     """Refuse JSON nested deeper than ``MAX_DEPTH``, the body itself being depth 1.
 
-    Small bodies cost two counts. In a large one the strings are cut out and pairs of brackets removed from the inside
-    until none is left; everything runs at the speed of ``bytes`` methods.
+    Small bodies cost two counts. In a large one the strings are cut out and the brackets added up.
 
     Raises:
         ValidationFailed: if it is deeper.
     """
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return
-    brackets = _STRING.sub(b"", body).translate(_ALL_SQUARE, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):
-        fewer = brackets.replace(b"[]", b"")
-        if len(fewer) == len(brackets):
-            break  # empty, or unbalanced and not JSON: the parser will say so
-        brackets = fewer
-    else:
-        if brackets:
-            raise _too_deep()
+    levels = _STRING.sub(b"", body).translate(_LEVELS, _NO_BRACKETS)
+    if max(accumulate(array("b", levels)), default=0) > MAX_DEPTH:
+        raise _too_deep()
 
 
 def _too_deep() -> ValidationFailed:
