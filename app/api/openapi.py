@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from app.core.config import Settings
 from app.core.errors import (
+    HeadersTooLarge,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     InternalError,
@@ -18,11 +19,14 @@ from app.core.errors import (
     MalformedRequest,
     PayloadTooLarge,
     Problem,
+    RequestTimeout,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
     UnsupportedMediaType,
+    UriTooLong,
     ValidationFailed,
+    catalogue,
 )
 from app.core.http import idempotency, problems
 from app.core.http.policies import policy_of
@@ -101,7 +105,7 @@ def _declare(declared: dict[Any, Json], status: int | str, problem: type[Problem
     content: Json = response.setdefault("content", {}).setdefault(
         problems.MEDIA_TYPE, {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}
     )
-    content["examples"][problem.slug] = {"summary": problem.title, "value": _example(problem)}
+    content["examples"][problem.slug] = {"$ref": f"#/components/examples/{problem.slug}"}
     response.setdefault("headers", {}).update(_header_references(_HEADERS_OF_STATUS.get(problem.status, ())))
 
 
@@ -187,7 +191,7 @@ def _complete(operation: Json, *, limited: bool) -> None:
 
 def _general(operation: Json, *, limited: bool, keyed: bool) -> list[type[Problem]]:
     """Return the problems an operation may answer because of what it takes, not of what it does."""
-    found: list[type[Problem]] = [InvalidHost, InternalError, ServiceUnavailable]
+    found: list[type[Problem]] = [InvalidHost, RequestTimeout, UriTooLong, HeadersTooLarge, InternalError, ServiceUnavailable]
     if "requestBody" in operation:
         found += [MalformedRequest, PayloadTooLarge, UnsupportedMediaType]
     if "requestBody" in operation or operation.get("parameters"):
@@ -238,3 +242,4 @@ def _add_components(made: Json) -> None:
     # Pydantic requires in an answer what has a default; this member is absent where it is empty.
     schemas["ProblemDetails"]["required"] = [name for name in schemas["ProblemDetails"]["required"] if name != "errors"]
     components["headers"] = dict(HEADERS)
+    components["examples"] = {slug: {"summary": each.title, "value": _example(each)} for slug, each in catalogue().items()}
