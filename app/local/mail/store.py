@@ -67,6 +67,11 @@ class MailStore:
         """Return every mail."""
         return list(reversed(self._mails.values()))
 
+    @property
+    def tag(self) -> str:
+        """An entity tag that changes whenever a mail comes or goes."""
+        return f'"{len(self._mails)}-{next(reversed(self._mails), "")}"'
+
     def clear(self) -> None:
         """Delete every mail."""
         for identifier in list(self._mails):
@@ -83,19 +88,27 @@ def read_mails(folder: Path) -> list[Mail]:
 def parse(identifier: str, content: bytes) -> Mail:
     """Turn a stored mail into what the JSON shows."""
     message = cast("EmailMessage", email.message_from_bytes(content, policy=email.policy.default))
-    sent = datetime.fromtimestamp(int(identifier[:20]) / 1e9, UTC)
-    recipients = str(message[ENVELOPE] or "")
-    del message[ENVELOPE]
+    headers = {name: _header(message, name) for name in message}
+    recipients = headers.pop(ENVELOPE, "")
+    sender = headers.get("From", "")
     return {
         "id": identifier,
         "to": [address.strip() for address in recipients.split(",") if address.strip()],
-        "from": parseaddr(str(message["From"] or ""))[1] or str(message["From"] or ""),
-        "subject": str(message["Subject"] or ""),
+        "from": parseaddr(sender)[1] or sender,
+        "subject": headers.get("Subject", ""),
         "text": _body(message, "plain"),
         "html": _body(message, "html"),
-        "headers": {name: str(value) for name, value in message.items()},
-        "sent_at": sent.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "headers": headers,
+        "sent_at": datetime.fromtimestamp(int(identifier[:20]) / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    """Return a header; one that the parser stumbles over is shown as it came."""
+    try:
+        return str(message[name])
+    except Exception:  # noqa: BLE001  # a catcher keeps what nobody else understands
+        return next(str(value) for key, value in message.raw_items() if key == name)
 
 
 def _body(message: EmailMessage, kind: str) -> str | None:

@@ -36,10 +36,13 @@ def create_mailbox(store: MailStore) -> Starlette:
         return FileResponse(PAGES / name, headers=PLAIN) if name in ASSETS else Response(status_code=404)
 
     async def messages(request: Request) -> Response:
+        tag = store.tag
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
         mails = store.newest_first()
         if address := request.query_params.get("to"):
             mails = [mail for mail in mails if address in mail["to"]]
-        return JSONResponse(mails, headers=PLAIN)
+        return JSONResponse(mails, headers=PLAIN | {"ETag": tag, "Cache-Control": "no-cache"})
 
     async def clear(_: Request) -> Response:
         store.clear()

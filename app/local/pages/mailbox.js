@@ -1,6 +1,7 @@
 "use strict";
 
 const REFRESH_MS = 2000;
+const MOST_SHOWN = 500;
 const VIEWS = ["html", "text", "headers"];
 
 const element = (id) => document.getElementById(id);
@@ -16,7 +17,8 @@ function node(tag, className, text) {
 function matching() {
   const words = element("search").value.toLowerCase();
   const haystack = (mail) => [mail.to.join(" "), mail.from, mail.subject, mail.text ?? ""].join(" ").toLowerCase();
-  return words ? state.mails.filter((mail) => haystack(mail).includes(words)) : state.mails;
+  const found = words ? state.mails.filter((mail) => haystack(mail).includes(words)) : state.mails;
+  return found.slice(0, MOST_SHOWN);
 }
 
 function at(mail) {
