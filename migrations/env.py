@@ -1,24 +1,32 @@
 """Alembic's environment: one migrator at a time, as the owner of the schema, with short locks that are tried again."""
 
 import asyncio
-import os
+import logging
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.database import asyncpg_url
+from app.core.settings_sources import variable
 from app.models import Base
 
 #: Every migrator of every release takes this lock, so that two pods never migrate at once.
 MIGRATION_LOCK = 0x666173746170
+#: Whoever waits for a table's lock makes everybody wait behind him, so nobody waits for long, but tries again.
 LOCK_TIMEOUT = "3s"
+LOCK_ATTEMPTS = 10
+PAUSE_SECONDS = 2.0
+LOCK_NOT_AVAILABLE = "55P03"
+
+logger = logging.getLogger("alembic.runtime.migration")
 
 
 def database_url() -> str:
     """Return the owner's URL: ``-x url=...``, else MIGRATION_DATABASE_URL, else DATABASE_URL."""
     given = context.get_x_argument(as_dictionary=True).get("url")
-    url = given or os.environ.get("MIGRATION_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    url = given or variable("MIGRATION_DATABASE_URL") or variable("DATABASE_URL")
     if not url:
         raise SystemExit("Set MIGRATION_DATABASE_URL to PostgreSQL as the owner of the schema.")
     return url
@@ -37,6 +45,22 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
+async def migrate_patiently(connection: AsyncConnection) -> None:
+    """Migrate, beginning again with the migration that did not get its lock in time."""
+    for attempt in range(1, LOCK_ATTEMPTS + 1):
+        try:
+            await connection.run_sync(migrate)
+            await connection.commit()
+        except DBAPIError as error:
+            await connection.rollback()
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or attempt == LOCK_ATTEMPTS:
+                raise
+            logger.warning("a table is locked; attempt %s of %s failed, trying again", attempt, LOCK_ATTEMPTS)
+            await asyncio.sleep(PAUSE_SECONDS)
+        else:
+            return
+
+
 async def main() -> None:
     """Connect, take the migrators' lock, migrate."""
     engine = create_async_engine(
@@ -47,8 +71,7 @@ async def main() -> None:
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
             await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
             await connection.commit()
-            await connection.run_sync(migrate)
-            await connection.commit()
+            await migrate_patiently(connection)
     finally:
         await engine.dispose()
 

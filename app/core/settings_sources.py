@@ -44,3 +44,13 @@ class FileSecrets(PydanticBaseSettingsSource):
 def split_list(value: str) -> list[str]:
     """Return the parts of a list written with commas."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def variable(name: str) -> str | None:
+    """Return one setting's value from ``NAME`` or the file that ``NAME_FILE`` names, for who needs no other.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    path = os.environ.get(f"{name}_FILE")
+    return os.environ.get(name) or (Path(path).read_text(encoding="utf-8").rstrip("\r\n") if path else None)
