@@ -89,7 +89,8 @@ class BearerToken(SecurityBase):
 
 def authorization_of(request: Request) -> bytes | None:
     """Return the ``Authorization`` header as it came."""
-    for name, value in request.scope["headers"]:
+    headers: list[tuple[bytes, bytes]] = request.scope["headers"]
+    for name, value in headers:
         if name == b"authorization":
             return value
     return None

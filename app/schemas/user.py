@@ -1,11 +1,10 @@
 """Accounts on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import AfterValidator, EmailStr, Field, StringConstraints, field_validator
 
 from app.core.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_password
 from app.schemas.base import Body, Schema, StorableText
@@ -22,6 +21,26 @@ NewPassword = Annotated[
 ]
 
 
+def never_null(schema: dict[str, Any]) -> None:
+    """Say of a member of a change that it may be left out but not be null. A union without null would blur its errors."""
+    schema.update(schema.pop("anyOf")[0])
+    del schema["default"]
+
+
+LEFT_OUT: Final[Any] = Field(default=None, json_schema_extra=never_null)
+
+
+class PatchBody(Body):
+    """Base of changes: what is left out stays, and nothing can be null."""
+
+    @field_validator("*")
+    @classmethod
+    def _no_nulls(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must not be null; leave it out to keep it")
+        return value
+
+
 class UserCreate(Body):
     """An account to make."""
 
@@ -31,28 +50,20 @@ class UserCreate(Body):
     is_superuser: bool = Field(default=False, description="Only a superuser may set it.")
 
 
-class _EmailStays(Body):
-    @model_validator(mode="after")
-    def _no_nulls(self) -> Self:
-        if nulls := sorted(name for name in self.model_fields_set if getattr(self, name) is None):
-            raise ValueError(f"{' and '.join(nulls)} cannot be null; leave out what stays")
-        return self
-
-
-class UserPatchMe(_EmailStays):
+class UserPatchMe(PatchBody):
     """A change of one's own account."""
 
-    email: Email | SkipJsonSchema[None] = None
+    email: Email | None = LEFT_OUT
 
 
-class UserPatch(_EmailStays):
+class UserPatch(PatchBody):
     """A change of an account by a superuser."""
 
-    email: Email | SkipJsonSchema[None] = None
-    is_active: bool | SkipJsonSchema[None] = Field(
-        default=None, description="An account that is not active cannot sign in; its sessions end."
+    email: Email | None = LEFT_OUT
+    is_active: bool | None = Field(
+        default=None, description="An account that is not active cannot sign in; its sessions end.", json_schema_extra=never_null
     )
-    is_superuser: bool | SkipJsonSchema[None] = None
+    is_superuser: bool | None = LEFT_OUT
 
 
 class PasswordChange(Body):

@@ -217,7 +217,8 @@ async def ensure_superuser(db: WriteSession, email: str, password: str) -> int:
     hashed = await asyncio.to_thread(hash_password, password)
     row = await crud.create(db, email, hashed, is_active=True, is_superuser=True)
     if row is not None:
-        return row[ID]
+        made: int = row[ID]
+        return made
     found = await crud.credentials(db, account_of(email))
     assert found is not None  # noqa: S101  # the address is taken, so somebody has it
     user_id = found[0]
