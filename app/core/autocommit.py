@@ -22,7 +22,6 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 OUTBOX_TABLE: Final = "outbox"
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
@@ -85,6 +84,7 @@ class Statement:
         return [constant if index < 0 else values[index] for index, constant in self._order]
 
 
+type Connection = "asyncpg.Connection[asyncpg.Record]"
 type Fetch = Callable[..., Awaitable[Any]]
 
 
@@ -113,8 +113,8 @@ class Autocommit:
         }
         if not keep_prepared:
             self._options["statement_cache_size"] = 0
-        self._idle: list[asyncpg.Connection] = []
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._idle: list[Connection] = []
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._open = 0
         #: Called after a statement that wrote an outbox row, which by then is committed.
         self.outbox_filled: Callable[[], None] = lambda: None
@@ -127,7 +127,7 @@ class Autocommit:
     @property
     def waiting(self) -> int:
         """Statements waiting for a connection now."""
-        return len(self._waiting)
+        return sum(not turn.done() for turn in self._waiting)
 
     async def value(self, statement: Statement, *values: object) -> Any:
         """Run a statement and return the first column of its first row, ``None`` where there is no row."""
@@ -143,9 +143,9 @@ class Autocommit:
         found: Sequence[Sequence[Any]] = await self._run(asyncpg.Connection.fetch, statement, values)
         return found
 
-    async def dedicated(self) -> "asyncpg.Connection[asyncpg.Record]":
+    async def dedicated(self) -> Connection:
         """Open a connection outside of the pool, such as ``LISTEN`` needs; the caller closes it."""
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(self._dsn, **self._options)
+        connection: Connection = await asyncpg.connect(self._dsn, **self._options)
         return connection
 
     async def close(self) -> None:
@@ -159,8 +159,6 @@ class Autocommit:
         try:
             return await self._run_once(fetch, statement, values)
         except CONNECTION_LOST as error:
-            if isinstance(error, ValueError):  # asyncpg's own DataError: an argument of the wrong type, a fault of ours
-                raise
             self._drop_idle()
             if statement.writes or isinstance(error, TimeoutError):
                 raise ServiceUnavailable from error
@@ -170,62 +168,79 @@ class Autocommit:
             raise ServiceUnavailable from error
 
     async def _run_once(self, fetch: Fetch, statement: Statement, values: Sequence[object]) -> Any:
-        connection = self._idle.pop() if self._idle else await self._acquire()
+        connection = await self._acquire()
         try:
             found = await fetch(connection, statement.text, *statement.arguments(values))
+        except asyncpg.InterfaceError as error:
+            if connection.is_closed():
+                raise ConnectionResetError("the connection ended before the statement") from error
+            raise  # a fault of ours, such as an argument too many
         finally:
             self._release(connection)
         if statement.fills_outbox:
             self.outbox_filled()
         return found
 
-    async def _acquire(self) -> asyncpg.Connection:
-        while not self._idle:
-            if self._open < self._size:
-                return await self._connect()
-            await self._wait()
-        return self._idle.pop()
-
-    async def _connect(self) -> asyncpg.Connection:
-        self._open += 1
-        try:
-            return await asyncpg.connect(self._dsn, **self._options)
-        except BaseException:
+    async def _acquire(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
             self._open -= 1
-            self._wake()
-            raise
+        if self._open < self._size:
+            self._open += 1
+            return await self._connect()
+        return await self._wait() or await self._connect()
 
-    async def _wait(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _connect(self) -> Connection:
+        """Open a connection in a place that is counted already."""
+        try:
+            connection: Connection = await asyncpg.connect(self._dsn, **self._options)
+        except BaseException:
+            self._free_place()
+            raise
+        return connection
+
+    async def _wait(self) -> Connection | None:
+        """Return a connection that came free, or ``None`` where its place came free: the caller opens another."""
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._timeout):
-                await turn
-        except TimeoutError as error:
-            raise ServiceUnavailable("No database connection became free in time; repeat the request in a moment.") from error
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._wake()
+                return await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():  # given in the moment of giving up
+                self._give_back(turn.result())
+            if isinstance(error, TimeoutError):
+                raise ServiceUnavailable("No database connection became free in time; repeat the request in a moment.") from error
             raise
-        finally:
-            if not turn.done() or turn.cancelled():
-                self._waiting = deque(other for other in self._waiting if other is not turn)
 
-    def _release(self, connection: asyncpg.Connection) -> None:
-        if connection.is_closed() or self._size == 0:
-            self._open -= 1
-            if not connection.is_closed():
-                connection.terminate()
-        else:
+    def _release(self, connection: Connection) -> None:
+        if self._size == 0:
+            connection.terminate()
+        if connection.is_closed():
+            self._free_place()
+        elif not self._hand_over(connection):
             self._idle.append(connection)
-        self._wake()
 
-    def _wake(self) -> None:
+    def _give_back(self, given: Connection | None) -> None:
+        if given is None:
+            self._free_place()
+        else:
+            self._release(given)
+
+    def _free_place(self) -> None:
+        if not self._hand_over(None):
+            self._open -= 1
+
+    def _hand_over(self, given: Connection | None) -> bool:
+        """Give a connection, or the place of one, to who has waited longest; return whether anybody has."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_result(None)
-                return
+                turn.set_result(given)
+                return True
+        return False
 
     def _drop_idle(self) -> None:
         while self._idle:
