@@ -41,7 +41,7 @@ TAGS: Final[Sequence[Mapping[str, str]]] = (
     {"name": "users", "description": "Accounts."},
     {"name": "items", "description": "Items, one by one, in batches and by import."},
     {"name": "jobs", "description": "Long work: its progress and its result."},
-    {"name": "events", "description": "Live events over WebSocket."},
+    {"name": "live events", "description": "Live events over WebSocket."},
     {"name": "service", "description": "The service itself."},
 )
 
