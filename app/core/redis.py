@@ -1,6 +1,7 @@
 """Redis or Valkey: one client per process, impatient, so that its absence is noticed and never waited for."""
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.maint_notifications import MaintNotificationsConfig
 
 SOCKET_TIMEOUT_SECONDS = 1.0
 POOL_SIZE = 20
@@ -21,5 +22,7 @@ def connect(url: str, *, decode: bool = False) -> Redis:
         socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
         health_check_interval=0,
         decode_responses=decode,
+        # Where these are on, redis-py hands out connections without looking whether the server has closed them.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)

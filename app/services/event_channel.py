@@ -15,6 +15,9 @@ MISSED: Final = text_frame(b'{"type":"events.missed"}')
 NO_EPOCH: Final = ""
 PUBLIC_ID: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})-([0-9a-f]{1,8})", re.ASCII)
 
+#: An event up to this size is one delivery's work to send.
+SMALL_BYTES: Final = 4096
+
 type Position = tuple[str, StreamId | None]
 
 
@@ -62,7 +65,7 @@ class Channel:
         self.sockets = 0
 
     def receive(self, message: bytes) -> int:
-        """Take an announced event; return to how many sockets it went."""
+        """Take an announced event; return how much work it was."""
         raw_id, _, event = message.partition(b" ")
         event_id = streams.parse_id(raw_id)
         if not self.current or self.position is None:
@@ -73,14 +76,14 @@ class Channel:
         return self.deliver(event_id, event)
 
     def deliver(self, event_id: StreamId, event: bytes) -> int:
-        """Send the stream's next event to every live socket."""
+        """Send the stream's next event to every live socket; return how much work it was, in small deliveries."""
         self.position = event_id
         frame = self.frame(event_id, event)
         for socket in self.live:
             socket.connection.push(frame)
         delivered = len(self.live)
         count_delivered(event, delivered)
-        return delivered
+        return delivered * (1 + len(frame) // SMALL_BYTES)
 
     def frame(self, event_id: StreamId, event: bytes) -> bytes:
         """Return an event as sockets see it, its id first."""

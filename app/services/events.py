@@ -171,7 +171,7 @@ class Hub:
             socket.connection.push(channel.frame(event_id, event))
             count_delivered(event, 1)
             position = event_id
-        await socket.connection.drained()
+            await socket.connection.drained()
         return position
 
     async def drain(self, seconds: float) -> None:
