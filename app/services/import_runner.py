@@ -23,7 +23,7 @@ BLOCK_BYTES: Final = 2 * 2**20
 #: Seconds between two events of a job's progress at least.
 EVENT_INTERVAL_SECONDS: Final = 0.5
 
-#: Called in each transaction of the import; raises where another worker has taken it over.
+#: Called in each transaction that makes items; raises where another worker has taken the import over.
 type Hold = Callable[[Runner], Awaitable[None]]
 
 
@@ -44,12 +44,12 @@ async def run(database: Database, storage: Storage, job_id: int, hold: Hold) -> 
         database: Where the items go.
         storage: Where the file is.
         job_id: The job; one that is over is left alone.
-        hold: Makes sure, in every transaction, that this worker is still the one.
+        hold: Makes sure, in every transaction that makes items, that this worker is still the one.
 
     Raises:
         ServiceUnavailable: if the store does not answer; the import goes on at its checkpoint when run again.
     """
-    job = await _begin(database, job_id, hold)
+    job = await _begin(database, job_id)
     if job is None:
         return
     source = Source(**job.parameters)
@@ -81,9 +81,8 @@ async def fail(database: Database, job_id: int, reason: str) -> None:
             await jobs.announce(session, ended)
 
 
-async def _begin(database: Database, job_id: int, hold: Hold) -> Job | None:
+async def _begin(database: Database, job_id: int) -> Job | None:
     async with database.write() as session:
-        await hold(session)
         job = await job_crud.start(session, job_id)
         if job is None:
             return await job_crud.get(session, job_id)
@@ -107,7 +106,7 @@ async def _import(database: Database, storage: Storage, source: Source, job: Job
         finally:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
-    await _finish(database, job, hold)
+    await _finish(database, job)
 
 
 async def _store(database: Database, job: Job, found: tuple[list[str], Batch], hold: Hold, *, announce: bool) -> Job | None:
@@ -133,9 +132,8 @@ async def _store(database: Database, job: Job, found: tuple[list[str], Batch], h
         return advanced
 
 
-async def _finish(database: Database, job: Job, hold: Hold) -> None:
+async def _finish(database: Database, job: Job) -> None:
     async with database.write() as session:
-        await hold(session)
         ended = await job_crud.end(session, job.id, "finished", total=job.progress)
         if ended is not None:
             await jobs.announce(session, ended)

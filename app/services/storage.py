@@ -241,7 +241,7 @@ class Storage:
             signature_version="s3v4",
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"mode": "standard", "max_attempts": 3},
+            retries={"mode": "standard", "total_max_attempts": 2},
             s3={"addressing_style": "path" if settings.S3_ENDPOINT_URL else "auto"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
