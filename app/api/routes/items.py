@@ -37,10 +37,11 @@ async def list_items(request: Request, query: ItemQueryParameters, user: Current
 
 
 @router.post("/", response_model=Item, status_code=201, responses=responses(headers={201: ["ETag", "Location"]}))
-async def create_item(data: ItemCreate, user: CurrentUser, db: Writer) -> Response:
+async def create_item(request: Request, data: ItemCreate, user: CurrentUser, db: Writer) -> Response:
     """Make an item."""
     row = await items.create(db, user, data)
-    return JSONBytes(encoder.one(row), 201, [(b"etag", etag(row[VERSION])), (b"location", b"/api/v1/items/%d" % row[ID])])
+    location = f"{request.scope['path']}{row[ID]}".encode()
+    return JSONBytes(encoder.one(row), 201, [(b"etag", etag(row[VERSION])), (b"location", location)])
 
 
 @router.post("/batch", response_model=list[Item], status_code=201)
