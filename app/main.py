@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app.api import openapi
-from app.api.routes import auth, events, health, imports, items, jobs, pages, users
+from app.api.routes import auth, events, health, imports, items, jobs, live, pages, users
 from app.core.config import Settings, get_settings
 from app.core.drain import Drain
 from app.core.http import dispatch, problems
@@ -49,6 +49,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.drain = Drain()
     app.include_router(health.router)
     app.include_router(pages.router)
+    if settings.ENVIRONMENT == "local":
+        app.include_router(live.router)
     import_bytes = settings.IMPORT_MAX_BODY_BYTES + imports.MULTIPART_OVERHEAD_BYTES
     app.include_router(imports.router, prefix=settings.API_V1_STR, max_body_size=import_bytes)
     for router in (pages.api_router, auth.router, users.router, items.router, jobs.router, events.router):

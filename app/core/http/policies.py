@@ -64,6 +64,8 @@ ROUTES: Final[Mapping[str, str]] = {
     "GET /": "read",
     "GET /docs": "read",
     "GET /redoc": "read",
+    "GET /live": "read",
+    "GET /live/{file}": "read",
     "GET /static/{tag}/{file}": "read",
     "GET /errors/": "read",
     "GET /errors/{slug}": "read",
