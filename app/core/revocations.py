@@ -23,6 +23,8 @@ from app.core.subscriber import Subscriber
 
 CHANNEL: Final = b"revocations"
 PUBLISH_ATTEMPTS: Final = 3
+#: What is still being announced when the process stops has so long to get through.
+FAREWELL_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 2.0
 #: How far each poll looks back: longer than any transaction lasts between marking a row and its commit.
 OVERLAP_SECONDS: Final = 30.0
@@ -88,6 +90,8 @@ class Revocations:
         try:
             yield
         finally:
+            if self._announcing:
+                await asyncio.wait(self._announcing, timeout=FAREWELL_SECONDS)
             tasks += self._announcing
             for task in tasks:
                 task.cancel()

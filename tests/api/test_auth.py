@@ -10,9 +10,12 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from jose import jwt
 
+from app.core.config import Settings
 from app.core.errors import TooManyRequests
 from app.core.passwords import Passwords, Verification
 from app.core.security import hash_opaque_token
+from app.schemas.token import PasswordGrant
+from app.services import auth
 from app.services.auth import Client, Guard
 from tests.api.conftest import PASSWORD, MakePerson, Person
 
@@ -444,3 +447,19 @@ async def test_a_sign_in_and_a_change_of_the_password_do_not_miss_each_other(
         if response.status_code == 200:
             assert (await client.get(ME, headers=bearer(response.json()))).status_code == 401
     assert await superuser_connection.fetchval("SELECT count(*) FROM sessions WHERE revoked_at IS NULL") == 1
+
+
+async def test_a_password_that_changes_while_it_is_compared_opens_nothing(
+    app: FastAPI, settings: Settings, user: Person, superuser_connection: Any
+) -> None:
+    passwords = SlowPasswords()
+    guard = Guard(passwords, app.state.resources.limits, Client("192.0.2.1", None))
+    grant = PasswordGrant(username=user.email, password="right")
+    signing_in = asyncio.create_task(auth.login(app.state.resources.database.autocommit, settings, guard, grant))
+    await passwords.arrived.acquire()
+    await superuser_connection.execute("UPDATE users SET password_hash = 'another' WHERE id = $1", user.id)
+    passwords.turns["right"].set()
+    with pytest.raises(auth.InvalidCredentials):
+        await signing_in
+    assert await superuser_connection.fetchval("SELECT count(*) FROM sessions") == 1
+    passwords.close()

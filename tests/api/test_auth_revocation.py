@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -17,7 +17,7 @@ from httpx import AsyncClient
 from redis.exceptions import RedisError
 
 from app.core.config import Settings
-from app.core.revocations import Revocations, Subject, parse
+from app.core.revocations import Revocations, Subject
 from app.local.servers import Running, start, valkey, wait_until_ready
 from app.local.servers.ports import free_port
 from app.main import create_app
@@ -205,8 +205,3 @@ async def test_a_revocation_that_is_not_committed_is_not_announced(platform: Pla
         revocations.announce_after_commit(session, user.session_id)
         assert told == []
     assert told == [user.session_id]
-
-
-def test_a_message_is_read_for_what_it_names_and_nothing_else() -> None:
-    session = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-    assert parse(f"{session} 7 -1 nonsense \udcff 8".encode(errors="surrogateescape")) == [session, 7, 8]

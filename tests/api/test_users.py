@@ -361,6 +361,16 @@ async def test_a_cursor_does_not_go_with_skip(superuser: Person, make_person: Ma
     assert pointers(await superuser.client.get(f"{path}&skip=1")) == ["/skip"]
 
 
+async def test_a_change_is_documented_as_members_that_may_be_left_out_but_not_null(client: AsyncClient) -> None:
+    schemas = (await client.get("/api/v1/openapi.json")).json()["components"]["schemas"]
+    assert schemas["UserPatch"].get("required", []) == []
+    assert {name: member["type"] for name, member in schemas["UserPatch"]["properties"].items()} == {
+        "email": "string",
+        "is_active": "boolean",
+        "is_superuser": "boolean",
+    }
+
+
 # --- what it costs -------------------------------------------------------------------------------------------------------------
 
 
