@@ -1,7 +1,7 @@
 """Alembic's environment: one migrator at a time, as the owner of the schema, with short locks that are tried again."""
 
 import asyncio
-import logging
+import sys
 
 from alembic import context
 from sqlalchemy import Connection, pool, text
@@ -19,8 +19,6 @@ LOCK_TIMEOUT = "3s"
 LOCK_ATTEMPTS = 10
 PAUSE_SECONDS = 2.0
 LOCK_NOT_AVAILABLE = "55P03"
-
-logger = logging.getLogger("alembic.runtime.migration")
 
 
 def database_url() -> str:
@@ -55,7 +53,7 @@ async def migrate_patiently(connection: AsyncConnection) -> None:
             await connection.rollback()
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or attempt == LOCK_ATTEMPTS:
                 raise
-            logger.warning("a table is locked; attempt %s of %s failed, trying again", attempt, LOCK_ATTEMPTS)
+            sys.stderr.write(f"a table is locked; attempt {attempt} of {LOCK_ATTEMPTS} failed, trying again\n")
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return
