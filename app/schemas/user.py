@@ -41,13 +41,18 @@ class PatchBody(Body):
         return value
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Keep generated clients from sending what is not theirs to set: they fill in defaults by themselves."""
+    del schema["default"]
+
+
 class UserCreate(Body):
     """An account to make."""
 
     email: Email
     password: NewPassword
     is_active: bool = Field(default=True, description="Only a superuser makes an account that may not sign in yet.")
-    is_superuser: bool = Field(default=False, description="Only a superuser may set it.")
+    is_superuser: bool = Field(default=False, description="Only a superuser may set it.", json_schema_extra=_without_default)
 
 
 class UserPatchMe(PatchBody):

@@ -22,17 +22,8 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=Route)
 
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
-GRANT_SCHEMA: Final[dict[str, Any]] = RefreshGrant.model_json_schema()
-REFRESH_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {"schema": GRANT_SCHEMA},
-            # By another name, for generators that choose the content type by the body's class.
-            FORM: {"schema": {**GRANT_SCHEMA, "title": "RefreshForm", "additionalProperties": True}},
-        },
-    }
-}
+#: JSON alone: of one body in two content types, generators make clients that do not work.
+REFRESH_BODY: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {JSON: {"schema": RefreshGrant.model_json_schema()}}}}
 
 
 @router.post("/login", responses=responses(UnsupportedGrantType, InvalidCredentials))
@@ -61,7 +52,10 @@ async def refresh_grant(request: Request) -> RefreshGrant:
 async def refresh(
     grant: Annotated[RefreshGrant, Depends(refresh_grant)], held: Resources, revocations: Revocations, client: Client
 ) -> Token:
-    """Exchange a refresh token for the next pair; the one presented is used up."""
+    """Exchange a refresh token for the next pair; the one presented is used up.
+
+    The form of OAuth 2.0 (`application/x-www-form-urlencoded` with `grant_type=refresh_token`) is taken as well as JSON.
+    """
     async with held.database.write() as db:
         token = await auth.refresh(db, held.settings, revocations, grant, client)
     if token is None:  # the end of the session had to be committed before
