@@ -136,7 +136,7 @@ def follow(pip: "subprocess.Popen[str]", record: Callable[[str], object], total:
 def explain(log: str) -> str:
     """Say why pip failed and what helps."""
     errors = [line for line in log.splitlines() if re.match(r"(ERROR|error):?", line.strip())] or log.splitlines()[-5:]
-    if re.search(r"hash(es)? ", log) and "DO NOT MATCH" in log:
+    if "DO NOT MATCH THE HASHES" in log:
         remedy = (
             "A package differs from the one that was locked. Try again with PIP_NO_CACHE_DIR=1; if it stays, the index serves another file."
         )

@@ -28,7 +28,7 @@ SETTINGS = "settings.json"
 LOG = "stack.log"
 READY_STATUS = 200
 BEAT_SECONDS = 1
-STOP_STEPS = (("api",), ("worker-main", "worker-bulk", "beat"), ("mail", "s3", "valkey"), ("postgres",))
+STOP_STEPS = (("api", "worker-main", "worker-bulk", "beat"), ("mail", "s3", "valkey"), ("postgres",))
 
 
 class Stack:
