@@ -32,6 +32,10 @@ doctor: ## Check the settings and the servers of what runs, with remedies
 	@app/local/bootstrap.sh requirements/local.txt
 	@$(WITH_STACK) $(PYTHON_ENV)/python -m app doctor $(ARGS)
 
+.PHONY: flights
+flights: environment ## Import the flights of 2013 into the running stack: ARGS="--rows 5000 --faulty"
+	@$(PYTHON_ENV)/python -m tests.flights --stack "$(LOCAL_DIR)/stack.json" $(ARGS)
+
 ##@ Check
 
 .PHONY: test
