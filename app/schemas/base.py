@@ -40,8 +40,9 @@ def _in_utc(value: datetime) -> datetime:
 #: A moment that a client writes: RFC 3339 with an offset.
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 
-#: Text that PostgreSQL can hold: no NUL, no lone surrogate.
-StorableText = Annotated[str, AfterValidator(refuse_unstorable)]
+#: For text that PostgreSQL can hold: no NUL, no lone surrogate. It stands behind constraints of length: in front of them, their
+#: messages would count items instead of characters.
+STORABLE: Final = AfterValidator(refuse_unstorable)
 
 
 class Schema(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.document import Document, encode_document
-from app.schemas.base import Body, Moment, Schema, StorableText
+from app.schemas.base import STORABLE, Body, Moment, Schema
 
 TITLE_MAX_LENGTH: Final = 200
 DESCRIPTION_MAX_LENGTH: Final = 10_000
@@ -21,11 +21,12 @@ def _storable_document(document: Document) -> Document:
 
 
 Title = Annotated[
-    StorableText,
+    str,
     StringConstraints(min_length=1, max_length=TITLE_MAX_LENGTH),
+    STORABLE,
     Field(description="A short name.", examples=["Invoice 2031"]),
 ]
-Description = Annotated[StorableText, StringConstraints(max_length=DESCRIPTION_MAX_LENGTH), Field(description="A longer text.")]
+Description = Annotated[str, StringConstraints(max_length=DESCRIPTION_MAX_LENGTH), STORABLE, Field(description="A longer text.")]
 Attributes = Annotated[
     dict[str, JsonValue],
     Field(description="Any JSON object, at most 16 KiB as compact UTF-8.", examples=[{"colour": "red", "weight": 3}]),
@@ -83,7 +84,7 @@ class ItemFilters(Body):
     """Which items are meant. The query parameters of `GET /items`, and the `filters` of an export."""
 
     owner_id: int | None = Field(default=None, ge=1, le=2**63 - 1, description="Whose items; superusers may ask for anybody's.")
-    q: Annotated[StorableText, StringConstraints(min_length=1, max_length=200)] | None = Field(
+    q: Annotated[str, StringConstraints(min_length=1, max_length=200), STORABLE] | None = Field(
         default=None, description="Words to find in title and description; quotes and minus as in a web search."
     )
     attributes: str | None = Field(

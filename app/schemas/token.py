@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.core.passwords import MAX_PASSWORD_LENGTH
-from app.schemas.base import Body, Schema, StorableText
+from app.schemas.base import STORABLE, Body, Schema
 
 
 class Token(Schema):
@@ -23,8 +23,8 @@ class PasswordGrant(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     grant_type: str = Field(default="password", max_length=100, description="`password`.", json_schema_extra={"const": "password"})
-    username: Annotated[StorableText, StringConstraints(min_length=1, max_length=320)] = Field(description="The e-mail address.")
-    password: Annotated[StorableText, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH)] = Field(
+    username: Annotated[str, StringConstraints(min_length=1, max_length=320), STORABLE] = Field(description="The e-mail address.")
+    password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH), STORABLE] = Field(
         json_schema_extra={"format": "password"}
     )
 

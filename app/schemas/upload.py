@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from app.schemas.base import Body, Schema, StorableText, UtcTime
+from app.schemas.base import STORABLE, Body, Schema, UtcTime
 
 MAX_UPLOAD_BYTES = 5 * 2**30
 
@@ -19,7 +19,7 @@ MediaType = Annotated[
 class UploadCreate(Body):
     """A file that will be uploaded."""
 
-    filename: Annotated[StorableText, StringConstraints(min_length=1, max_length=255)] = Field(examples=["flights.csv"])
+    filename: Annotated[str, StringConstraints(min_length=1, max_length=255), STORABLE] = Field(examples=["flights.csv"])
     content_type: MediaType = Field(examples=["text/csv"])
     size: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="In bytes.", examples=[1048576])
     checksum_sha256: str = Field(

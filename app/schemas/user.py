@@ -7,15 +7,16 @@ from fastapi import Query
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints, field_validator
 
 from app.core.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_password
-from app.schemas.base import Body, Schema, StorableText
+from app.schemas.base import STORABLE, Body, Schema
 
 Email = Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
 CurrentPassword = Annotated[
-    StorableText, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH), Field(json_schema_extra={"format": "password"})
+    str, StringConstraints(min_length=1, max_length=MAX_PASSWORD_LENGTH), STORABLE, Field(json_schema_extra={"format": "password"})
 ]
 NewPassword = Annotated[
-    StorableText,
+    str,
     StringConstraints(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH),
+    STORABLE,
     AfterValidator(check_password),
     Field(description="None of the most common passwords.", json_schema_extra={"format": "password"}),
 ]
