@@ -118,7 +118,8 @@ async def distant_redis(line: Line, settings: Settings) -> AsyncGenerator[Redis]
 
 async def ask(valkey: Redis, *command: str) -> Any:
     """Run a command of Redis."""
-    return await valkey.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
+    answer: Any = await valkey.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
+    return answer
 
 
 async def round_trips(valkey: Redis) -> int:
