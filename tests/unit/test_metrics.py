@@ -13,13 +13,14 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core import metrics
+from app.core.config import Settings
 from app.core.metrics_directory import shared_environment
-from app.core.metrics_server import MetricsServer
+from app.core.metrics_server import MetricsServer, serve_metrics
 
 MASTER = """
 import os, signal, sys, time
 from app.core import metrics
-from app.core.metrics_server import MetricsServer
+from app.core.metrics_server import MetricsServer, serve_metrics
 
 def child():
     server.close()
@@ -227,3 +228,17 @@ def test_a_taken_port_is_an_error_at_once() -> None:
             MetricsServer("127.0.0.1", server.port)
     finally:
         server.close()
+
+
+def test_a_service_whose_metrics_port_is_taken_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    server = MetricsServer("127.0.0.1", 0)
+    try:
+        settings = Settings.model_validate({"DATABASE_URL": "postgresql://a@127.0.0.1/x", "METRICS_PORT": server.port})
+        assert serve_metrics(settings) is None
+    finally:
+        server.close()
+    assert f"metrics are not served: 127.0.0.1:{settings.METRICS_PORT}" in caplog.text
+
+
+def test_port_0_switches_the_metrics_off() -> None:
+    assert serve_metrics(Settings.model_validate({"DATABASE_URL": "postgresql://a@127.0.0.1/x", "METRICS_PORT": 0})) is None
