@@ -11,6 +11,7 @@ from app.core import autocommit, context, database
 from app.core.config import Settings as SettingsModel
 from app.core.errors import Forbidden, Unauthorized
 from app.core.http import idempotency
+from app.core.http.dispatch import PRINCIPAL
 from app.core.http.idempotency import IdempotencyKey
 from app.core.principals import Principals as PrincipalsModel
 from app.core.resources import Resources as ResourcesModel
@@ -78,11 +79,14 @@ class BearerToken(SecurityBase):
         Raises:
             Unauthorized: if there is none, or it does not hold.
         """
+        remembered: Principal | None = request.scope.get(PRINCIPAL)
+        if remembered is not None:
+            return remembered
         authorization = authorization_of(request)
         if authorization is None:
             raise Unauthorized
         principals: PrincipalsModel = request.app.state.principals
-        principal = principals.remembered(authorization) or await principals.verify(authorization)
+        principal = await principals.verify(authorization)
         context.user_id.set(principal.user_id)
         return principal
 
