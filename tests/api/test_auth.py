@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, override
+from uuid import uuid4
 
 import bcrypt
 import pytest
@@ -18,6 +19,7 @@ from app.schemas.token import PasswordGrant
 from app.services import auth
 from app.services.auth import Client, Guard
 from tests.api.conftest import PASSWORD, MakePerson, Person
+from tests.unit.test_security import FORGERIES
 
 LOGIN = "/api/v1/auth/login"
 REFRESH = "/api/v1/auth/refresh"
@@ -362,6 +364,31 @@ async def test_a_refresh_of_another_type_is_415(client: AsyncClient) -> None:
 async def test_a_refresh_token_with_a_lone_surrogate_is_no_server_error(client: AsyncClient) -> None:
     response = await client.post(REFRESH, content=b'{"refresh_token": "\\ud800"}', headers={"Content-Type": "application/json"})
     assert response.status_code in {401, 422}
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        *(f"Bearer {make()}" for make in FORGERIES.values()),
+        "Bearer",
+        "Basic YWRtaW46YWRtaW4=",
+        "Bearer a b",
+        "Token x",
+    ],
+)
+async def test_a_forged_token_is_a_401_problem_with_a_request_id(client: AsyncClient, authorization: str) -> None:
+    response = await client.get(ME, headers={"Authorization": authorization.encode()})
+    problem = response.json()
+    assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("change", [{"sid": str(uuid4())}, {"sub": "999999"}])
+async def test_a_token_of_no_session_of_its_account_is_401(client: AsyncClient, user: Person, settings: Settings, change: Any) -> None:
+    claims = jwt.get_unverified_claims(user.token) | change
+    token = jwt.encode(claims, settings.SECRET_KEY.get_secret_value(), headers={"typ": "at+jwt"})
+    assert (await client.get(ME, headers={"Authorization": f"Bearer {token}"})).status_code == 401
 
 
 # --- sessions ------------------------------------------------------------------------------------------------------------------
