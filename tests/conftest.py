@@ -6,15 +6,15 @@
 import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import httpx
 import pytest
-from redis.asyncio import Redis
 
 from app.core.config import Settings
 from app.core.database import Database
+from app.core.redis import connect
 from app.local.servers import Running, Server, mail, start, wait_until_ready
 from app.local.servers import postgres as postgres_server
 from app.local.servers import s3 as s3_server
@@ -22,6 +22,9 @@ from app.local.servers import valkey as valkey_server
 from app.local.servers.ports import free_port, free_ports
 from tests.servers import Host, SuiteServers, host_servers, wait_for_servers
 from tests.worker import Mailbox, WorkerBucket, WorkerDatabase
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 HOST = pytest.StashKey[Host]()
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
@@ -136,8 +139,8 @@ async def valkey_instance(servers: SuiteServers, worker_name: str) -> AsyncGener
 @pytest.fixture
 async def valkey(valkey_instance: valkey_server.Valkey) -> AsyncGenerator["Redis"]:
     """A client of this worker's Valkey, which is empty."""
-    client = Redis.from_url(valkey_instance.url())
-    await client.flushall()
+    client = connect(valkey_instance.url())
+    await cast("Any", client).flushall()
     yield client
     await client.aclose()
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypedDict
 
 from app.local.servers import Running, postgres, s3, start, wait_until_ready
 from app.local.servers.ports import free_ports
@@ -31,6 +31,13 @@ class SuiteServers:
     folder: Path
     postgres: postgres.Postgres
     s3: s3.S3
+
+
+class Address(TypedDict):
+    """What a worker must know to find the servers."""
+
+    ports: list[int]
+    secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,8 @@ def wait_for_servers(folder: Path) -> SuiteServers:
         if time.monotonic() > deadline:
             raise RuntimeError(f"The servers in {folder} did not answer within {START_SECONDS} s.")
         time.sleep(0.02)
-    return _prepare(folder, **json.loads((folder / ADDRESS).read_text()))
+    address: Address = json.loads((folder / ADDRESS).read_text())
+    return _prepare(folder, address["ports"], address["secret"])
 
 
 def _prepare(folder: Path, ports: list[int], secret: str) -> SuiteServers:
@@ -97,8 +105,8 @@ def main() -> None:
     running: list[Running] = []
     servers: SuiteServers | None = None
     try:
-        address = {"ports": free_ports(1 + s3.PORTS), "secret": os.urandom(16).hex()}
-        servers = _prepare(folder, **cast("dict[str, str]", address))
+        address: Address = {"ports": free_ports(1 + s3.PORTS), "secret": os.urandom(16).hex()}
+        servers = _prepare(folder, address["ports"], address["secret"])
         running = [start(server.program, folder / f"{server.program.name}.log") for server in (servers.postgres, servers.s3)]
         asyncio.run(_make_ready(servers, running))
         (folder / "address.partial").write_text(json.dumps(address))

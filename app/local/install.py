@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone() -> Generator[None]:
     """Wait until no other process installs into the environment."""
     lock = REPOSITORY / ".venv.lock"
     with lock.open("w") as file:
@@ -62,9 +62,10 @@ def digest(requirements: Path) -> str:
 def installed() -> dict[str, str]:
     """Return the digest of each requirements file that was installed to its end."""
     try:
-        return json.loads(STAMP.read_text())
+        stamps: dict[str, str] = json.loads(STAMP.read_text())
     except (OSError, ValueError):
         return {}
+    return stamps
 
 
 def interpreter() -> Path:
@@ -97,13 +98,13 @@ def make_environment() -> None:
 def install(requirements: Path) -> None:
     """Run pip, following what it says to show how far it is."""
     total = len(REQUIREMENT.findall(requirements.read_text()))
-    command = [interpreter(), "-I", "-m", "pip", "install", "--require-hashes", "--progress-bar=off", "--disable-pip-version-check"]
+    command = [str(interpreter()), "-I", "-m", "pip", "install", "--require-hashes", "--progress-bar=off", "--disable-pip-version-check"]
     environment = {name: value for name, value in os.environ.items() if name not in MISPLACING}
     began = time.monotonic()
     with (
         LOG.open("w") as log,
         subprocess.Popen(
-            [*command, "--requirement", requirements],
+            [*command, "--requirement", str(requirements)],
             env=environment,
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,

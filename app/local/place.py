@@ -5,10 +5,11 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.local.errors import StackError
 from app.local.servers.ports import LOOPBACK, free_port, is_free
@@ -35,7 +36,7 @@ class Place:
 
     def secret(self, name: str) -> str:
         """Return the random secret of this name, made the first time it is asked for."""
-        kept = self._read("secrets.json")
+        kept: dict[str, str] = self._read("secrets.json")
         if name not in kept:
             kept[name] = secrets.token_hex(16)
             write_private(self / "secrets.json", json.dumps(kept, indent=2))
@@ -49,7 +50,7 @@ class Place:
         """
         if wanted:
             return require_free(name.upper() + "_PORT", wanted)
-        kept = self._read("ports.json")
+        kept: dict[str, int] = self._read("ports.json")
         choices = [kept.get(name), preferred]
         chosen = next((port for port in choices if port and is_free(port) and port not in _others(kept, name)), None) or free_port()
         if kept.get(name) != chosen:
@@ -62,13 +63,14 @@ class Place:
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
 
-    def _read(self, name: str) -> dict[str, int]:
+    def _read(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self / name).read_text())
+            kept: dict[str, Any] = json.loads((self / name).read_text())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise StackError(f"{self / name} is damaged: {error}", "Start over with `make run RESET=1`, or mend the file.") from error
+        return kept
 
 
 def _others(ports: dict[str, int], name: str) -> set[int]:
@@ -138,7 +140,7 @@ def reset(place: Place) -> None:
 
 
 @contextmanager
-def locked(place: Place) -> Iterator[None]:
+def locked(place: Place) -> Generator[None]:
     """Hold the folder's lock, which ends with this process however it ends.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchfiles import Change, DefaultFilter, awatch
+from watchfiles import Change, DefaultFilter, awatch  # pyright: ignore[reportUnknownVariableType]  # one of its options is untyped
 
 from app.local.console import Console
 from app.local.place import REPOSITORY
@@ -36,7 +36,8 @@ def _matters(change: Change, path: str) -> bool:
 async def changes(console: Console) -> AsyncIterator[CodeChange]:
     """Yield changes of the code, except those that do not even compile, which are reported."""
     folders = [REPOSITORY / name for name in WATCHED]
-    async for found in awatch(*folders, watch_filter=_matters, debounce=DEBOUNCE_MS):
+    watching: AsyncIterator[set[tuple[Change, str]]] = awatch(*folders, watch_filter=_matters, debounce=DEBOUNCE_MS)
+    async for found in watching:
         paths = sorted({Path(path) for _, path in found})
         errors = [error for path in paths if (error := syntax_error(path))]
         for error in errors:

@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from app.local import report
 from app.local.console import Console
@@ -73,7 +74,7 @@ class Stack:
             await self._stop()
 
     @asynccontextmanager
-    async def _stopping_everything(self) -> AsyncIterator[None]:
+    async def _stopping_everything(self) -> AsyncGenerator[None]:
         """Leave no process and no description of a stack, whatever happens inside."""
         try:
             yield
@@ -242,12 +243,12 @@ async def run_stack(place: Place, environ: dict[str, str], console: Console, *, 
     try:
         await stack.run(stop, reload=reload)
     except* StackError as group:
-        raise _first(group) from None
+        raise _first(cast("BaseExceptionGroup[BaseException]", group)) from None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first of the errors a group holds, however deep."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    first: object = group.exceptions[0]
+    if isinstance(first, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", first))
+    return cast("BaseException", first)

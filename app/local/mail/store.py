@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import TypedDict
 
 ENVELOPE = "X-Envelope-To"
 NAME = re.compile(r"^(\d{20})-(\d{6})\.eml$")
@@ -87,7 +87,7 @@ def read_mails(folder: Path) -> list[Mail]:
 
 def parse(identifier: str, content: bytes) -> Mail:
     """Turn a stored mail into what the JSON shows."""
-    message = cast("EmailMessage", email.message_from_bytes(content, policy=email.policy.default))
+    message = email.message_from_bytes(content, policy=email.policy.default)
     headers = {name: _header(message, name) for name in message}
     recipients = headers.pop(ENVELOPE, "")
     sender = headers.get("From", "")

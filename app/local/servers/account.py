@@ -5,6 +5,7 @@ import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 CANDIDATES = ("postgres", "_postgres", "nobody", "daemon")
 
@@ -36,15 +37,26 @@ def unprivileged_account() -> Account | None:
     raise LookupError(f"none of the accounts {', '.join(CANDIDATES)} exists on this machine")
 
 
+class Identity(TypedDict, total=False):
+    """Who a child process runs as, in the terms of ``subprocess``."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def identity(account: Account | None) -> Identity:
+    """Return what makes a child process run as ``account``, or as ourselves."""
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
+
+
 def can_enter(folder: Path, account: Account) -> bool:
     """Tell whether ``account`` can reach ``folder``: only a process of its own knows every rule that applies."""
     listing = subprocess.run(
         ["ls", "-d", f"{folder}/."],  # noqa: S607  # the system's own
-        user=account.uid,
-        group=account.gid,
-        extra_groups=[],
         capture_output=True,
         cwd="/",
         check=False,
+        **identity(account),
     )
     return listing.returncode == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
-from app.local.servers.account import Account, unprivileged_account
+from app.local.servers.account import Account, identity, unprivileged_account
 from app.local.servers.ports import LOOPBACK
 from app.local.servers.postgres_files import Files, prepare_files
 from app.local.servers.program import Program, ServerError
@@ -190,8 +190,7 @@ def _initialise(files: Files, account: Account | None, password: str) -> None:
             "--no-instructions",
             "--no-sync",  # the first checkpoint syncs
         ]
-        owner = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
-        made = subprocess.run(command, cwd=files.data, env=_environment(), capture_output=True, text=True, check=False, **owner)
+        made = subprocess.run(command, cwd=files.data, env=_environment(), capture_output=True, text=True, check=False, **identity(account))
     if made.returncode != 0:
         shutil.rmtree(files.data, ignore_errors=True)
         raise ServerError(f"initdb failed:\n{made.stdout}{made.stderr}")

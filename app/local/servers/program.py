@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.local.servers.account import Account
+from app.local.servers.account import Account, Identity, identity
 
 if TYPE_CHECKING:
     from app.local.servers.server import Server
@@ -24,6 +24,16 @@ LAST_LINES = 15
 
 class ServerError(Exception):
     """An embedded server cannot do its work. The message says why and what to do."""
+
+
+class PopenArguments(Identity):
+    """How a program is started, in the terms of ``subprocess``."""
+
+    cwd: Path
+    env: Mapping[str, str] | None
+    stdin: int
+    start_new_session: bool
+    preexec_fn: Callable[[], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +48,19 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10
 
-    def popen_arguments(self) -> dict[str, Any]:
+    def popen_arguments(self) -> PopenArguments:
         """Return the keyword arguments that ``subprocess`` and ``asyncio`` need to start it in a session of its own.
 
         The session keeps a terminal's Ctrl-C from reaching it before its turn.
         """
-        arguments: dict[str, Any] = {
+        return {
             "cwd": self.cwd,
             "env": self.env,
             "stdin": subprocess.DEVNULL,
             "start_new_session": True,
             "preexec_fn": _end_with_parent(self.stop_signal),
+            **identity(self.account),
         }
-        if self.account is not None:
-            arguments |= {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}
-        return arguments
 
 
 def _end_with_parent(stop_signal: signal.Signals) -> Callable[[], None] | None:

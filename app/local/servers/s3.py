@@ -117,7 +117,8 @@ async def create_bucket(store: S3, bucket: str, allowed_origins: Sequence[str]) 
         "ExposeHeaders": ["ETag", "x-amz-checksum-sha256"],
         "MaxAgeSeconds": 3600,
     }
-    async with get_session().create_client(
+    session: Any = get_session()  # typed for every service of AWS but the one a project installs types for
+    async with session.create_client(
         "s3",
         endpoint_url=store.endpoint_url,
         region_name=store.region,

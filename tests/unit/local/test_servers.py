@@ -2,6 +2,7 @@
 
 import smtplib
 from email.message import EmailMessage
+from typing import Any, cast
 
 import asyncpg
 import httpx
@@ -42,7 +43,7 @@ async def test_valkey_refuses_a_client_without_the_password(valkey: Redis) -> No
     stranger = Redis(host="127.0.0.1", port=port)
     try:
         with pytest.raises(AuthenticationError):
-            await stranger.ping()
+            await cast("Any", stranger).ping()
     finally:
         await stranger.aclose()
 

@@ -55,8 +55,8 @@ class Stack:
 
     def pids(self, name: str) -> list[int]:
         """Return the processes of a part, as ``stack.json`` has them."""
-        found = self.description["pids"][name]
-        return found if isinstance(found, list) else [found]
+        found: int | list[int] | None = self.description["pids"][name]
+        return found if isinstance(found, list) else [found or 0]
 
     def is_described_by(self, supervisor: int) -> bool:
         """Tell whether ``stack.json`` is there and speaks of this supervisor."""
@@ -189,7 +189,7 @@ def test_a_part_that_is_killed_is_started_again(stack: Stack, name: str) -> None
     before = stack.pids(name)
     for pid in before:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: stack.pids(name) and None not in stack.pids(name) and not set(before) & set(stack.pids(name)), 10)
+    eventually(lambda: all(stack.pids(name)) and stack.pids(name) and not set(before) & set(stack.pids(name)), 10)
     api_answers(stack, 20)
     assert not alive(before)
 
