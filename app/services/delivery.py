@@ -26,6 +26,8 @@ from app.crud import inbox
 #: Heartbeats within ``TASK_HEARTBEAT_TIMEOUT``: some may fail before a worker counts as dead.
 BEATS: Final = 4
 LONGEST_DELAY_SECONDS: Final = 60.0
+#: What a stopping worker gives back is due only after this, or it would fetch it again while it ends.
+HANDOVER_SECONDS: Final = 3.0
 #: Waits between the tries to reach PostgreSQL before a task and after it.
 RECONNECT_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -153,7 +155,7 @@ async def _attempt(resources: Resources, claim: inbox.Claim, handler: Handler, t
     except ClaimLost:
         return "lost"
     except asyncio.CancelledError:
-        await inbox.release(db, claim, None, counts=False, in_doubt=message.in_doubt)
+        await inbox.release(db, claim, None, delay=HANDOVER_SECONDS, counts=False, in_doubt=message.in_doubt)
         raise
     except Exception as error:
         if postponed := _postponed(error):
