@@ -15,7 +15,7 @@ from app.core.errors import ServiceUnavailable
 MIN_PASSWORD_LENGTH: Final = 8
 #: Bounds the work of hashing; no person types more.
 MAX_PASSWORD_LENGTH: Final = 1024
-#: Passwords waiting for a thread before a further one is turned away, about ten seconds' work of one thread.
+#: Passwords waiting for a thread before a further one is turned away: some five seconds' work of one thread.
 MAX_WAITING: Final = 100
 #: What bcrypt reads of a password.
 BCRYPT_BYTES: Final = 72

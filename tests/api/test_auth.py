@@ -377,7 +377,7 @@ async def test_a_refresh_token_with_a_lone_surrogate_is_no_server_error(client: 
     ],
 )
 async def test_a_forged_token_is_a_401_problem_with_a_request_id(client: AsyncClient, authorization: str) -> None:
-    response = await client.get(ME, headers={"Authorization": authorization.encode()})
+    response = await client.get(ME, headers={b"Authorization": authorization.encode()})
     problem = response.json()
     assert (response.status_code, response.headers["content-type"]) == (401, "application/problem+json")
     assert problem["request_id"] == response.headers["x-request-id"]
