@@ -8,6 +8,7 @@ asyncpg's own pool would spend a round trip and a task on it, which is most of w
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any, Final, Protocol, cast
 
 import asyncpg
@@ -16,10 +17,12 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.sql import ClauseElement, Executable, visitors
 from sqlalchemy.sql.dml import Insert, UpdateBase
 
+from app.core import metrics
 from app.core.errors import ServiceUnavailable
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 OUTBOX_TABLE: Final = "outbox"
+_WAIT: Final = metrics.POOL_WAIT_SECONDS.labels("autocommit")
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -204,6 +207,7 @@ class Autocommit:
     async def _wait(self) -> Connection | None:
         """Return a connection that came free, or ``None`` where its place came free: the caller opens another."""
         turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        started = perf_counter()
         self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._timeout):
@@ -214,6 +218,8 @@ class Autocommit:
             if isinstance(error, TimeoutError):
                 raise ServiceUnavailable("No database connection became free in time; repeat the request in a moment.") from error
             raise
+        finally:
+            _WAIT.observe(perf_counter() - started)
 
     def _release(self, connection: Connection) -> None:
         if self._size == 0:

@@ -12,6 +12,8 @@ import pytest
 
 from app.core import context, sentry
 from app.core.config import Settings
+from app.core.errors import NotFound
+from app.core.http import problems
 
 DATABASE_URL = "postgresql://a:b@127.0.0.1/x"
 PASSWORD = "hunter2-hunter2"
@@ -71,7 +73,8 @@ class Ingest:
 @pytest.fixture
 def ingest() -> Iterator[Ingest]:
     fake = Ingest()
-    settings = Settings(DATABASE_URL=DATABASE_URL, SENTRY_DSN=fake.dsn, VERSION="4.5.6", ENVIRONMENT="test")  # pyright: ignore[reportArgumentType]  # as the environment gives it
+    values = {"DATABASE_URL": DATABASE_URL, "SENTRY_DSN": fake.dsn, "VERSION": "4.5.6", "ENVIRONMENT": "test", "SECRET_KEY": "k" * 32}
+    settings = Settings.model_validate(values)
     hook, threading.excepthook = threading.excepthook, ignore
     sentry.start_sentry(settings, "api")
     yield fake
@@ -109,6 +112,13 @@ def test_an_error_arrives_with_release_environment_request_and_user(ingest: Inge
     assert event["tags"] == {"service": "api", "route": "/api/v1/items/{id}", "request_id": "req-123"}
     assert event["user"] == {"id": "77"}
     assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"].endswith("inner")
+
+
+def test_an_error_nobody_foresaw_is_reported_and_one_that_was_foreseen_is_not(ingest: Ingest) -> None:
+    assert problems.from_exception(NotFound()).status == 404
+    assert problems.from_exception(fail()).status == 500
+    sentry.stop_sentry()
+    assert len(ingest.events) == 1
 
 
 def test_an_error_met_twice_is_reported_once(ingest: Ingest) -> None:

@@ -34,6 +34,7 @@ from app.core.errors import (
     ValidationFailed,
 )
 from app.core.http import oauth2
+from app.core.sentry import capture
 
 MEDIA_TYPE: Final = "application/problem+json"
 PAGES: Final = "/errors/"
@@ -114,7 +115,7 @@ def _storable(value: Any) -> Any:
 
 
 def from_exception(error: BaseException) -> Problem:
-    """Return the problem an exception stands for. What nobody foresaw is logged with its traceback and becomes a 500.
+    """Return the problem an exception stands for. What nobody foresaw is logged with its traceback, reported, and becomes a 500.
 
     Args:
         error: Whatever ended the request.
@@ -123,6 +124,7 @@ def from_exception(error: BaseException) -> Problem:
     if found is not None:
         return found
     logger.error("unhandled error: %s", type(error).__name__, exc_info=error)
+    capture(error)
     return InternalError()
 
 

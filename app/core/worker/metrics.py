@@ -5,6 +5,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from app.core.config import get_settings
+from app.core.metrics import say_build
 from app.core.metrics_server import MetricsServer, serve_metrics
 
 
@@ -19,7 +20,9 @@ class Metrics(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
         """Begin to answer."""
-        _Process.server = serve_metrics(get_settings())
+        settings = get_settings()
+        say_build(settings.VERSION, settings.ENVIRONMENT)
+        _Process.server = serve_metrics(settings)
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002  # Celery's signature
         """Stop answering."""
