@@ -7,10 +7,10 @@ from functools import lru_cache
 from hashlib import sha256
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Request, Response
 
 from app.api.deps import Settings
 from app.core import errors
@@ -143,10 +143,13 @@ async def read_document(request: Request, accept_encoding: AcceptEncoding = "", 
     """Serve the OpenAPI document."""
     kept = request.app.state
     if not hasattr(kept, "openapi_content"):
-        described: dict[str, Any] = request.app.openapi()
-        kept.openapi_content = Content.of(orjson.dumps(described, option=orjson.OPT_INDENT_2), "application/json")
+        kept.openapi_content = await asyncio.to_thread(_document, request.app)
     content: Content = kept.openapi_content
     return respond(content, accept_encoding, if_none_match, REVALIDATED)
+
+
+def _document(app: FastAPI) -> Content:
+    return Content.of(orjson.dumps(app.openapi(), option=orjson.OPT_INDENT_2), "application/json")
 
 
 @lru_cache(1)

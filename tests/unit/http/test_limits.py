@@ -118,8 +118,8 @@ async def distant_redis(line: Line, settings: Settings) -> AsyncGenerator[Redis]
 
 async def ask(valkey: Redis, *command: str) -> Any:
     """Run a command of Redis."""
-    answer: Any = await valkey.execute_command(*command)  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
-    return answer
+    untyped: Any = valkey  # its commands' options have no types
+    return await untyped.execute_command(*command)
 
 
 async def round_trips(valkey: Redis) -> int:
