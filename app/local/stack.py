@@ -248,7 +248,7 @@ async def run_stack(place: Place, environ: dict[str, str], console: Console, *, 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the first of the errors a group holds, however deep."""
-    first: object = group.exceptions[0]
+    first = group.exceptions[0]
     if isinstance(first, BaseExceptionGroup):
         return _first(cast("BaseExceptionGroup[BaseException]", first))
-    return cast("BaseException", first)
+    return first
