@@ -29,7 +29,7 @@ async def test_an_answer_says_how_its_caller_stands(user: Person) -> None:
 
 @pytest.mark.parametrize(("method", "policy"), [("GET", "read"), ("POST", "write")])
 async def test_who_is_over_the_limit_is_told_when_to_come_back(
-    user: Person, other: Person, valkey: object, method: str, policy: str
+    app: FastAPI, user: Person, other: Person, valkey: object, method: str, policy: str
 ) -> None:
     await user.client.get("/api/v1/users/me")  # makes the token known: until then it is the address that counts
     await exhaust(valkey, policy, user.id)
