@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import Query
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from app.core.document import Document, encode_document
-from app.schemas.base import STORABLE, Body, Moment, Schema
+from app.schemas.base import LEFT_OUT, STORABLE, Body, Moment, Schema
 
 TITLE_MAX_LENGTH: Final = 200
 DESCRIPTION_MAX_LENGTH: Final = 10_000
@@ -44,7 +43,7 @@ class ItemCreate(Body):
 class ItemPatch(Body):
     """A change as a JSON merge patch (RFC 7396): absent members stay, `null` clears."""
 
-    title: Title | SkipJsonSchema[None] = None
+    title: Title | None = LEFT_OUT
     description: Description | None = None
     attributes: Attributes | None = Field(default=None, description="Merged member by member; `null` empties it.")
 

@@ -1,13 +1,13 @@
 """Accounts on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints, field_validator
 
 from app.core.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_password
-from app.schemas.base import STORABLE, Body, Schema
+from app.schemas.base import LEFT_OUT, STORABLE, Body, Schema, never_null
 
 Email = Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
 CurrentPassword = Annotated[
@@ -20,15 +20,6 @@ NewPassword = Annotated[
     AfterValidator(check_password),
     Field(description="None of the most common passwords.", json_schema_extra={"format": "password"}),
 ]
-
-
-def never_null(schema: dict[str, Any]) -> None:
-    """Say of a member of a change that it may be left out but not be null. A union without null would blur its errors."""
-    schema.update(schema.pop("anyOf")[0])
-    del schema["default"]
-
-
-LEFT_OUT: Final[Any] = Field(default=None, json_schema_extra=never_null)
 
 
 class PatchBody(Body):

@@ -155,9 +155,10 @@ async def test_a_merge_patch_changes_what_it_names(user: Person) -> None:
     assert (cleared.json()["description"], cleared.json()["attributes"]) == (None, {})
 
 
-async def test_a_title_cannot_be_cleared(user: Person) -> None:
+@pytest.mark.parametrize("title", [None, "", 5, "x" * 201])
+async def test_a_title_can_be_changed_but_not_cleared(user: Person, title: Any) -> None:
     path = f"{ITEMS}{(await make(user))['id']}"
-    assert pointers(await user.client.patch(path, json={"title": None})) == ["/title"]
+    assert pointers(await user.client.patch(path, json={"title": title})) == ["/title"]
 
 
 async def test_a_patch_that_changes_nothing_leaves_the_version_alone(user: Person) -> None:
