@@ -48,6 +48,8 @@ lint: environment ## Look for mistakes and bad style
 	@$(PYTHON_ENV)/ruff format --check --quiet . || { echo "Not formatted; run: make format"; exit 1; }
 	@$(PYTHON_ENV)/lint-imports --no-cache >.venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 	@$(PYTHON_ENV)/shellcheck app/local/*.sh .ci/run
+	@$(PYTHON_ENV)/yamllint --strict .
+	@$(PYTHON_ENV)/python -m migrations.lint
 
 .PHONY: types
 types: environment ## Check the types, twice
