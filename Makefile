@@ -24,8 +24,7 @@ run: ## Run the whole service here: API_PORT=8000 LOCAL_DIR=.local RESET=1 ARGS=
 
 .PHONY: stop
 stop: ## Stop what runs in the background: LOCAL_DIR=.local
-	@app/local/bootstrap.sh requirements/local.txt
-	@$(PYTHON_ENV)/python -m app stop --local-dir "$(LOCAL_DIR)"
+	@if [ -x $(PYTHON_ENV)/python ]; then $(PYTHON_ENV)/python -m app stop --local-dir "$(LOCAL_DIR)"; else echo "Nothing was ever started here."; fi
 
 .PHONY: doctor
 doctor: ## Check the settings and the servers of what runs, with remedies

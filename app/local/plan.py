@@ -1,6 +1,7 @@
 """What a stack consists of: which servers are embedded, on which ports, and the environment the service gets."""
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -136,11 +137,19 @@ def _defaults(place: Place, given: Mapping[str, str], api_port: int) -> dict[str
         "FIRST_SUPERUSER_PASSWORD": place.secret("superuser"),
         "PYTHONWARNINGS": "ignore:You're running the worker with superuser",  # whoever works as root knows
         "REMAP_SIGTERM": "SIGQUIT",  # Celery: give tasks back soon instead of waiting for their end
+        "TMPDIR": str(_scratch(place)),
         "PYTHONUNBUFFERED": "1",
     }
     # A proxy for the outside world must not get what goes to our own servers.
     proxied = {name: _without_proxy(given.get(name, "")) for name in ("NO_PROXY", "no_proxy")}
     return {name: given.get(name, value) for name, value in defaults.items() if f"{name}_FILE" not in given} | proxied
+
+
+def _scratch(place: Place) -> Path:
+    """Return a folder for temporary files, rid of those that killed processes left."""
+    folder = place.subfolder("tmp")
+    shutil.rmtree(folder)
+    return place.subfolder("tmp")
 
 
 def _without_proxy(names: str) -> str:

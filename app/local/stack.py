@@ -226,6 +226,8 @@ async def run_stack(place: Place, environ: dict[str, str], console: Console, *, 
         stack = Stack(make_plan(place, environ), console)
     except ServerError as error:
         raise StackError(str(error)) from error
+    if stack.plan.postgres and stack.plan.postgres.files.moved:
+        console.say(f"PostgreSQL's data is in {stack.plan.postgres.files.data}: its account cannot enter {place.folder}")
     stop = asyncio.Event()
 
     def on_signal() -> None:

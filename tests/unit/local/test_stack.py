@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,11 +123,14 @@ def api_answers(stack: Stack, seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack") / "local")
+def stack() -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="platform-stack-"))
+    folder.chmod(0o711)  # else PostgreSQL's data goes elsewhere when root runs the tests
+    stack = Stack(folder / "local")
     stack.start()
     yield stack
     stack.call("stop")
+    shutil.rmtree(folder)
 
 
 def test_a_started_stack_says_where_everything_is(stack: Stack) -> None:
