@@ -10,18 +10,27 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy.exc import DBAPIError
+
 from app.core.autocommit import Runner
 from app.core.database import Database
+from app.core.errors import ServiceUnavailable
+from app.core.resources import Resources
 from app.crud import item as item_crud
 from app.crud import job as job_crud
 from app.models.job import Job
 from app.services import jobs
+from app.services.delivery import ClaimLost, Message, Postpone
 from app.services.import_parsing import MAX_KEPT_ERRORS, Batch, Format, ImportRefused, Parse, Position, RowError, open_file, parser
 from app.services.storage import ObjectMissing, Storage
 
 BLOCK_BYTES: Final = 2 * 2**20
 #: Seconds between two events of a job's progress at least.
 EVENT_INTERVAL_SECONDS: Final = 0.5
+
+GIVEN_UP: Final = (
+    "The import failed several times over and was given up; items made so far stay. Start it again, or ask for help with the job's id."
+)
 
 #: Called in each transaction that makes items; raises where another worker has taken the import over.
 type Hold = Callable[[Runner], Awaitable[None]]
@@ -35,6 +44,32 @@ class Source:
     size: int
     etag: str
     format: Format
+
+
+async def run_promised(resources: Resources, storage: Storage, message: Message) -> None:
+    """Run the import that a message promises; payload ``{"job_id": int}``. The last try that fails, fails the job.
+
+    Args:
+        resources: What the worker holds open.
+        storage: Where the file is.
+        message: The task's message.
+
+    Raises:
+        Postpone: if the store does not answer.
+        Exception: whatever else made this try fail.
+    """
+    job_id: int = message.payload["job_id"]
+    try:
+        await run(resources.database, storage, job_id, message.advance)
+    except ServiceUnavailable as error:
+        raise Postpone("The object store does not answer.") from error
+    except (ClaimLost, TimeoutError):
+        raise
+    except Exception as error:
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if not lost and message.attempt >= resources.settings.TASK_MAX_ATTEMPTS:
+            await fail(resources.database, job_id, GIVEN_UP)
+        raise
 
 
 async def run(database: Database, storage: Storage, job_id: int, hold: Hold) -> None:

@@ -15,13 +15,16 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from app.core.autocommit import Runner
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.errors import ServiceUnavailable
+from app.core.resources import open_resources
 from app.crud import outbox
 from app.services import import_parsing, import_runner, imports
+from app.services.delivery import ClaimLost, Postpone
 from app.services.storage import Storage, open_storage
 from tests.conftest import WorkerBucket
 from tests.tasks.conftest import Outbox, StartWorker, Worker, until
@@ -341,11 +344,56 @@ async def _is(imported: Imports, job_id: int, state: str) -> bool:
     return found == state
 
 
+@dataclass
+class FakeMessage:
+    """A task's message without its outbox."""
+
+    payload: dict[str, Any]
+    attempt: int
+    error: Exception
+
+    async def advance(self, _db: Runner) -> None:
+        raise self.error
+
+
+async def perform(imported: Imports, settings: Settings, job_id: int, attempt: int, error: Exception) -> None:
+    """Run a promised import of which each batch fails."""
+    message: Any = FakeMessage({"job_id": job_id}, attempt, error)
+    async with open_resources(settings) as resources:
+        await import_runner.run_promised(resources, imported.storage, message)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error", "state"),
+    [
+        (1, ValueError("a fault of ours"), "running"),
+        (10, ValueError("a fault of ours"), "failed"),
+        (10, ClaimLost(), "running"),
+        (10, TimeoutError(), "running"),
+        (10, DBAPIError("", None, OSError(), connection_invalidated=True), "running"),
+    ],
+)
+async def test_only_the_last_try_that_is_to_blame_fails_the_job(
+    imported: Imports, settings: Settings, attempt: int, error: Exception, state: str
+) -> None:
+    job_id = await imported.make(rows(3))
+    with pytest.raises(type(error)):
+        await perform(imported, settings, job_id, attempt, error)
+    assert (await imported.job(job_id))["state"] == state
+
+
+async def test_an_import_waits_for_a_store_that_is_away(imported: Imports, settings: Settings) -> None:
+    job_id = await imported.make(rows(3))
+    with pytest.raises(Postpone, match="store"):
+        await perform(imported, settings, job_id, 10, ServiceUnavailable())
+    assert (await imported.job(job_id))["state"] == "running"
+
+
 async def test_an_import_that_fails_again_and_again_fails_its_job(imported: Imports, start_worker: StartWorker, promised: Outbox) -> None:
     job_id = await promise(imported, rows(3))
     await imported.connection.execute("ALTER TABLE items ADD CONSTRAINT never CHECK (false) NOT VALID")
     try:
-        start_worker("--queues", "bulk-queue")
+        await start_worker("--queues", "bulk-queue").ready()
         await until(lambda: _is(imported, job_id, "failed"))
     finally:
         await imported.connection.execute("ALTER TABLE items DROP CONSTRAINT never")
