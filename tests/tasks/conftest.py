@@ -18,6 +18,8 @@ from redis.asyncio import Redis
 
 from app.core.config import Settings
 from app.core.database import Database
+from app.core.redis import connect
+from app.core.resources import Resources, open_resources
 from app.crud import outbox
 from app.local.servers import Running, start, wait_until_ready
 from app.local.servers import valkey as valkey_server
@@ -105,9 +107,7 @@ def start_worker_process(folder: Path, environment: dict[str, str], *arguments: 
         "REMAP_SIGTERM": "SIGQUIT",
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     return Worker(process, log, heartbeat)
 
 
@@ -170,7 +170,7 @@ async def broker(tmp_path: Path) -> AsyncGenerator[Broker]:
 @pytest.fixture
 async def redis(broker: Broker) -> AsyncGenerator[Redis]:
     """A client of the Valkey that may be killed."""
-    client = Redis.from_url(broker.server.url(), retry=None)
+    client = connect(broker.server.url())
     yield client
     await client.aclose()
 
@@ -237,3 +237,10 @@ def promised(database: Database, superuser_connection: "asyncpg.Connection[async
 def task_settings(settings: Settings) -> Settings:
     """Settings with less patience."""
     return settings.model_copy(update={"TASK_MAX_ATTEMPTS": 2, "TASK_HEARTBEAT_TIMEOUT": 2})
+
+
+@pytest.fixture
+async def resources(task_settings: Settings, empty_tables: None, valkey: Redis) -> AsyncGenerator[Resources]:
+    """What a worker's process holds open, held by the test itself."""
+    async with open_resources(task_settings, "tests") as held:
+        yield held

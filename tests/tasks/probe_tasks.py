@@ -16,7 +16,6 @@ from app.services.delivery import Message, Postpone
 from app.tasks.decorator import promised_task
 
 
-
 def trace(message: Message, step: str) -> int:
     """Note that a step was reached; return how often it was so far."""
     path = Path(os.environ["PROBE_FOLDER"]) / f"{message.payload['key']}.{step}"
@@ -73,4 +72,8 @@ async def add_user(resources: Resources, message: Message) -> None:
 @worker_ready.connect
 def _deaf_on_demand(sender: Any, **_: object) -> None:
     """Let a test make the worker deaf: it lives on and consumes no more."""
-    signal.signal(signal.SIGUSR2, lambda *_: sender.task_consumer.cancel())
+
+    def cancel(_signal: int, _frame: object) -> None:
+        sender.task_consumer.cancel()
+
+    signal.signal(signal.SIGUSR2, cancel)

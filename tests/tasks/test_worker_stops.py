@@ -1,6 +1,7 @@
 """Workers that are killed, stopped or deaf, and a Valkey that dies under one: another goes on."""
 
 import signal
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -67,7 +68,7 @@ async def test_a_worker_that_no_longer_consumes_ends_itself(start_worker: StartW
     worker.process.send_signal(signal.SIGUSR2)
 
     async def deaf() -> bool:
-        return all("b" not in client["flags"] for client in await redis.client_list())
+        return all("b" not in client["flags"] for client in await cast("Any", redis).client_list())
 
     await until(deaf)
     await promised.promise("succeed")

@@ -17,7 +17,7 @@ from app.core.worker.step import TurnStep
 #: Turns (seconds) between two looks at the queues.
 LOOK_EVERY: Final = 5
 #: Looks in a row at which messages waited and an idle worker took none, after which it ends itself.
-MOST_STRIKES: Final = 4
+MOST_STRIKES: Final = 3
 TIMEOUT_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
