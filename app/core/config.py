@@ -75,10 +75,12 @@ class Settings(BaseSettings):
     TRUSTED_PROXIES: CommaSeparated = Field(default=[], description="Addresses or networks whose forwarded headers are believed.")
 
     REDIS_URL: RedisDsn = Field(
-        repr=False, default=RedisDsn("redis://127.0.0.1:6379/0"), description="Redis or Valkey: limits, tickets, live events."
+        repr=False, default=RedisDsn("redis://127.0.0.1:6379/0"), description="Redis or Valkey: live events, tickets, revocations."
     )
     CELERY_BROKER_URL: RedisDsn | None = Field(repr=False, default=None, description="Redis that carries the queues; REDIS_URL unless set.")
-    CACHE_URL: RedisDsn | None = Field(repr=False, default=None, description="Redis for what may be evicted; REDIS_URL unless set.")
+    CACHE_URL: RedisDsn | None = Field(
+        repr=False, default=None, description="Redis for what may be evicted, the rate limits; REDIS_URL unless set."
+    )
 
     S3_ENDPOINT_URL: str | None = Field(default=None, description="S3-compatible endpoint; empty for AWS.")
     S3_PUBLIC_ENDPOINT_URL: str | None = Field(default=None, description="The endpoint as clients reach it; S3_ENDPOINT_URL unless set.")

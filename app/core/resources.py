@@ -37,7 +37,8 @@ async def open_resources(settings: Settings, application_name: str = "api") -> A
     """
     database = Database(settings, application_name)
     redis = connect(str(settings.REDIS_URL))
-    limits = Limits(redis)
+    evictable = redis if settings.cache_url == str(settings.REDIS_URL) else connect(settings.cache_url)
+    limits = Limits(evictable)
     passwords = Passwords(settings.PASSWORD_HASH_THREADS)
     try:
         yield Resources(settings, database, redis, limits, passwords, database.outbox_wakeup)
@@ -45,5 +46,6 @@ async def open_resources(settings: Settings, application_name: str = "api") -> A
         passwords.close()
         await limits.close()
         await database.outbox_wakeup.close()
+        await evictable.aclose()
         await redis.aclose()
         await database.close()
