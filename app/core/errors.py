@@ -232,13 +232,15 @@ class ServiceUnavailable(Problem):
 
 
 def catalogue() -> dict[str, type[Problem]]:
-    """Return every problem type by its slug, in the order of status and slug."""
+    """Return every problem type by its slug, in the order of status and slug.
+
+    Of classes that share a slug, because they differ in what they say about one and the same thing, it is the base.
+    """
 
     def walk(cls: type[Problem]) -> list[type[Problem]]:
         return [cls, *(found for child in cls.__subclasses__() for found in walk(child))]
 
-    ordered = sorted(walk(Problem)[1:], key=lambda cls: (cls.status, cls.slug))
-    found: dict[str, type[Problem]] = {}
-    for cls in ordered:  # parents first: a child that keeps the slug is the same problem in other words
-        found.setdefault(cls.slug, cls)
-    return found
+    by_slug: dict[str, type[Problem]] = {}
+    for cls in walk(Problem)[1:]:
+        by_slug.setdefault(cls.slug, cls)
+    return dict(sorted(by_slug.items(), key=lambda entry: (entry[1].status, entry[0])))
