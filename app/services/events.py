@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from app.core import metrics, streams
 from app.core.autocommit import Runner
+from app.core.descriptors import allow_descriptors
 from app.core.drain import Drain
 from app.core.errors import Problem, ServiceUnavailable, TooManyRequests
 from app.core.http.frames import Connection
@@ -43,6 +44,8 @@ REDIS_TIMEOUT_SECONDS: Final = 2.0
 
 #: Share of the time before a process ends over which its sockets are closed, so that they do not all come back at once.
 DRAIN_SHARE: Final = 0.8
+#: Files and connections of a process beside its sockets.
+OTHER_DESCRIPTORS: Final = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -282,6 +285,8 @@ async def live_events(resources: Resources, revocations: Revocations, drain: Dra
         max_sockets=settings.WEBSOCKET_MAX_CONNECTIONS,
         max_sockets_per_user=settings.WEBSOCKET_MAX_PER_USER,
     )
+
+    allow_descriptors(settings.WEBSOCKET_MAX_CONNECTIONS + OTHER_DESCRIPTORS)
 
     async def drain_in_time() -> None:
         await drain.wait()

@@ -144,6 +144,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close(CloseCode.SERVICE_RESTART, "restarting; resume with last_event_id")
         else:
             super().shutdown()
+            self._cut_off_later()
 
     def _cut_off_later(self) -> None:
         """Drop what a peer leaves unread: a closing transport would wait for it until TCP gives up."""

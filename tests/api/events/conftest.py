@@ -76,12 +76,14 @@ class LiveValkey:
 
     @contextmanager
     def hanging(self) -> Generator[None]:
-        """Let it take connections and answer nothing for the length of the block."""
-        os.kill(self.running.pid, signal.SIGSTOP)
+        """Let it take connections and answer nothing for the length of the block, unless it is killed there."""
+        pid = self.running.pid
+        os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(self.running.pid, signal.SIGCONT)
+            if self.running.pid == pid:
+                os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from app.core.config import Settings
+from app.core.errors import ServiceUnavailable
 from app.core.http import protocol, websocket
 from app.main import create_app
 from tests.api.conftest import Person
@@ -65,15 +66,25 @@ async def test_a_changed_account_is_looked_at_at_once(
         assert await close_code(socket, 1) == 4401
 
 
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(ServiceUnavailable(), "sessions of sockets were not checked"), (LookupError(), "checking the sessions of sockets failed")],
+)
 async def test_a_socket_outlives_a_failing_database(
-    api: LocalApi, redis: Any, user: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: LocalApi,
+    redis: Any,
+    user: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    logged: str,
 ) -> None:
     async def fail(*_: object) -> Any:
-        raise LookupError("by accident")
+        raise error
 
     async with api.connect(user) as socket:
         monkeypatch.setattr("app.crud.session.still_standing", fail)
-        await until(lambda: "checking the sessions of sockets failed" in caplog.text)
+        await until(lambda: logged in caplog.text)
         monkeypatch.undo()
         await publish(redis, user, 1)
         assert await numbers(socket, 1) == [1]
@@ -98,6 +109,18 @@ async def test_a_consumer_that_cannot_keep_up_is_closed_and_can_resume(api: Loca
     async with api.connect(user, f"?last_event_id={frames[-1]['id']}") as resumed:
         seen += await numbers(resumed, total - len(seen))
     assert seen == list(range(total))
+
+
+async def test_sockets_are_closed_one_after_the_other_once_the_end_is_announced(live_settings: Settings, redis: Any, user: Person) -> None:
+    app = create_app(live_settings.model_copy(update={"DRAIN_SECONDS": 1}))
+    async with serve(app) as port:
+        api = LocalApi(port, app)
+        opened = [await api.connect(user) for _ in range(4)]
+        app.state.drain.begin()
+        closed_at = await asyncio.gather(*(_wait_closed(socket) for socket in opened))
+        assert (await api.refusal(user))[0] == 503
+    assert [socket.close_code for socket in opened] == [1012] * 4
+    assert 0.4 < max(closed_at) - min(closed_at) < 1
 
 
 async def test_a_server_that_stops_at_once_closes_its_sockets_with_1012(live_settings: Settings, redis: Any, user: Person) -> None:
@@ -160,6 +183,11 @@ async def _until_closed(connection: ClientConnection) -> AsyncGenerator[Frame]:
             yield await receive(connection)
 
 
+async def _wait_closed(connection: ClientConnection) -> float:
+    await close_code(connection)
+    return time.monotonic()
+
+
 async def _bare_handshake(port: int, user: Person) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -169,3 +197,19 @@ async def _bare_handshake(port: int, user: Person) -> tuple[asyncio.StreamReader
     )
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
     return reader, writer
+
+
+async def test_a_peer_that_reads_nothing_does_not_hold_up_the_end(
+    live_settings: Settings, redis: Any, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_SECONDS", 0.3)
+    app = create_app(live_settings)
+    async with serve(app) as port:
+        _, writer = await _bare_handshake(port, user)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport
+        for start in range(0, 200, 20):
+            await publish(redis, user, *range(start, start + 20), size=60_000)
+        await until(lambda: len(app.state.hub) == 0)  # 1013 is on its way, behind what nobody reads
+        started = time.monotonic()
+    assert time.monotonic() - started < 3
+    writer.close()

@@ -5,7 +5,9 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
+from app.core import streams
 from tests.api.conftest import Person
 from tests.api.events.conftest import LiveValkey, LocalApi, close_code, numbers, publish, receive, silent, until
 
@@ -114,6 +116,45 @@ async def test_a_hanging_redis_is_noticed_and_nothing_is_lost(api: LocalApi, liv
             await until(lambda: _gets_in(api, user, 503))
         await publish(redis, user, 2)
         assert await numbers(socket, 2) == [1, 2]
+
+
+async def test_a_socket_whose_channel_cannot_be_opened_in_time_is_refused(
+    api: LocalApi, live_valkey: LiveValkey, redis: Any, user: Person
+) -> None:
+    with live_valkey.hanging():
+        refusal = asyncio.create_task(api.refusal(user))
+        await until(lambda: user.id in {channel.user_id for channel in api.hub._channels.values()})  # pyright: ignore[reportPrivateUsage]
+        live_valkey.kill()
+        assert (await refusal)[0] == 503
+        await live_valkey.start()
+    await until(lambda: _gets_in(api, user, None))
+
+
+async def test_a_connection_lost_while_a_channel_opens_is_not_overlooked(
+    api: LocalApi, redis: Any, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = streams.read
+
+    async def read_and_lose(*args: Any) -> Any:
+        found = await read(*args)
+        api.hub._lose()  # pyright: ignore[reportPrivateUsage]
+        return found
+
+    monkeypatch.setattr(streams, "read", read_and_lose)
+    assert (await api.refusal(user))[0] == 503
+    monkeypatch.undo()
+    async with api.connect(user):
+        pass
+
+
+async def test_a_foreign_message_on_a_channel_harms_nobody(
+    api: LocalApi, redis: Any, user: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api.connect(user) as socket:
+        await redis.publish(streams.key(user.id), "not ours")
+        await publish(redis, user, 1)
+        assert await numbers(socket, 1) == [1]
+    assert "listening to Redis failed" in caplog.text
 
 
 async def _gets_in(api: LocalApi, user: Person, refused: int | None) -> bool:

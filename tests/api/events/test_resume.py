@@ -8,6 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from app.core import streams
+from app.services.event_channel import Channel
 from tests.api.conftest import Person
 from tests.api.events.conftest import LocalApi, numbers, publish, receive, silent, until
 
@@ -143,3 +144,61 @@ async def test_a_socket_whose_history_cannot_be_read_is_closed_to_try_again(
             with pytest.raises(ConnectionClosed):
                 await receive(socket)
             assert socket.close_code == 1013
+
+
+class _Lagging:
+    """Announcements that arrive later than they are read back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._receive = Channel.receive
+        self._waiting: list[tuple[Channel, bytes]] = []
+        self._patch = monkeypatch
+        waiting = self._waiting
+
+        def keep(channel: Channel, message: bytes) -> int:
+            waiting.append((channel, message))
+            return 0
+
+        monkeypatch.setattr(Channel, "receive", keep)
+
+    async def until(self, count: int) -> None:
+        await until(lambda: len(self._waiting) == count)
+
+    def arrive(self) -> None:
+        self._patch.setattr(Channel, "receive", self._receive)
+        for channel, message in self._waiting:
+            self._receive(channel, message)
+
+
+async def test_a_socket_may_know_more_than_its_process(api: LocalApi, redis: Any, user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with api.connect(user) as live:
+        await publish(redis, user, 0)
+        epoch = (await receive(live))["id"].split("-")[2]
+        lagging = _Lagging(monkeypatch)
+        await publish(redis, user, 1, 2)
+        await lagging.until(2)
+        [(first, _), _] = (await redis.xrange(streams.key(user.id)))[-2:]
+        async with api.connect(user, f"?last_event_id={first.decode()}-{epoch}") as ahead:
+            assert await numbers(ahead, 1) == [2]
+            lagging.arrive()
+            await publish(redis, user, 3)
+            assert await numbers(ahead, 1) == [3]
+        assert await numbers(live, 3) == [1, 2, 3]
+
+
+async def test_a_socket_that_reads_ahead_waits_for_the_announcement(
+    api: LocalApi, redis: Any, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = await _last_id(api, redis, user)
+    async with api.connect(user) as live:
+        await publish(redis, user, 0)
+        assert await numbers(live, 1) == [0]
+        lagging = _Lagging(monkeypatch)
+        await publish(redis, user, 1)
+        await lagging.until(1)
+        async with api.connect(user, f"?last_event_id={last}") as resumed:
+            assert await numbers(resumed, 1) == [0]
+            assert await silent(resumed)
+            lagging.arrive()
+            assert await numbers(resumed, 1) == [1]
+        assert await numbers(live, 1) == [1]
