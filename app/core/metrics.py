@@ -78,11 +78,10 @@ QUEUE_DEPTH: Final = Gauge("queue_depth", "Messages waiting in a queue.", ["queu
 QUEUE_AGE: Final = Gauge(
     "queue_age_seconds", "Age of the oldest message waiting in a queue.", ["queue"], multiprocess_mode="livemostrecent"
 )
-TASKS: Final = Counter("tasks_total", "Tasks ended, by outcome: succeeded, failed, retried, repeated or parked.", ["task", "outcome"])
+TASKS: Final = Counter("tasks_total", "Tasks ended: succeeded, failed, parked, postponed, lost or released.", ["task", "outcome"])
 TASK_SECONDS: Final = Histogram("task_duration_seconds", "Seconds a task ran.", ["task"], buckets=TASK_BUCKETS)
 EMAILS: Final = Counter("emails_total", "Mails handed to the mail server, by outcome: sent or failed.", ["outcome"])
 EMAIL_REPEATS: Final = Counter("email_repeats_total", "Mails sent again because the first sending was not recorded.")
-IMPORT_ROWS: Final = Counter("import_rows_total", "Rows of imports, by outcome: created or failed.", ["outcome"])
 
 # Live events.
 WEBSOCKETS: Final = Gauge("websocket_connections", "Open WebSocket connections.", multiprocess_mode="livesum")

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.core import metrics
@@ -242,3 +244,10 @@ def test_a_service_whose_metrics_port_is_taken_says_so_and_goes_on(caplog: pytes
 
 def test_port_0_switches_the_metrics_off() -> None:
     assert serve_metrics(Settings.model_validate({"DATABASE_URL": "postgresql://a@127.0.0.1/x", "METRICS_PORT": 0})) is None
+
+
+def test_every_metric_is_counted_somewhere() -> None:
+    root = Path(__file__).parents[2] / "app"
+    text = "\n".join(path.read_text() for path in root.rglob("*.py"))
+    names = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)]
+    assert [name for name in names if len(re.findall(rf"\b{name}\b", text)) < 2] == []

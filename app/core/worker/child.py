@@ -13,7 +13,7 @@ from celery import signals
 
 from app.core.config import Settings, get_settings
 from app.core.resources import Resources, open_resources
-from app.core.sentry import start_sentry
+from app.core.sentry import start_sentry, stop_sentry
 
 #: A child runs one task at a time: its transaction, its heartbeat, and one to spare.
 POOL_SIZE: Final = 2
@@ -64,9 +64,10 @@ class Child:
             signal.signal(TERM_SIGNAL, before)
 
     def close(self) -> None:
-        """Close the connections and the loop."""
+        """Close the connections and the loop, and send the reports that wait: a child ends without Python's own farewell."""
         self._runner.run(self._stack.aclose())
         self._runner.close()
+        stop_sentry()
 
 
 class _Process:
