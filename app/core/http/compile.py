@@ -3,13 +3,13 @@
 FastAPI walks a route's tree of ``Dependant``s for each request, which costs about 100 microseconds. ``compile_route``
 flattens the tree into a list of steps that are run in the same order with the same result: the same cache of shared
 dependencies, the same validation errors, the same moment at which generators of scope ``function`` are left (after the
-endpoint, before the answer). A route that uses anything else (forms, files, streams, request-scoped generators,
-several body parameters) is not compiled and keeps FastAPI's own handler; ``tests/api/test_compile.py`` sends the same
-requests through both and compares.
+endpoint, before the answer). One thing is stricter: a query parameter that is no list may come once only. A route that
+uses anything else (forms, files, streams, request-scoped generators, several body parameters) is not compiled and keeps
+FastAPI's own handler; ``tests/api/test_compile.py`` sends the same requests through both and compares.
 """
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -20,7 +20,7 @@ from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, RouteContext, serialize_response
 from fastapi.security.base import SecurityBase
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -34,6 +34,7 @@ type Arguments = dict[str, Any]
 type Errors = list[Any]
 type Reader = Callable[[Request, Arguments], Errors]
 
+LISTS: Final = (list, tuple, set, frozenset)
 IMMUTABLE: Final = (int, float, str, bool, bytes, type(None))
 
 
@@ -92,9 +93,6 @@ class Plan:
             RequestValidationError: with every fault of parameters and body, as FastAPI would.
             Problem: whatever a dependency or the endpoint raises.
         """
-        return await idempotency.answering(request, self._run) if self.takes_key else await self._run(request)
-
-    async def _run(self, request: Request) -> Response:
         if self.takes_key:
             return await idempotency.answering(request, self._answer_and_leave)
         if self.leaves_generators:
@@ -310,11 +308,25 @@ def _query_reader(dependant: Dependant) -> Reader:
         if not query and reusable:
             arguments.update(absent)
             return []
-        values, errors = request_params_to_args(fields, QueryParams(query))
+        given = QueryParams(query)
+        values, errors = request_params_to_args(fields, given)
         arguments.update(values)
-        return errors
+        return errors if len(given) == len(given.multi_items()) else [*errors, *_doubled(given, fields, values)]
 
     return read
+
+
+def _doubled(given: QueryParams, fields: Sequence[Any], values: Arguments) -> Errors:
+    """Return a fault for each parameter that came twice but is no list."""
+    taken: Arguments = {}
+    for known in fields:
+        value = values.get(known.name)
+        if isinstance(value, BaseModel):
+            taken |= {info.alias or name: getattr(value, name) for name, info in type(value).model_fields.items()}
+        else:
+            taken[known.alias] = value
+    doubled = [name for name, value in taken.items() if len(given.getlist(name)) > 1 and not isinstance(value, LISTS)]
+    return [{"type": "value_error", "loc": ("query", name), "msg": "Must be given once"} for name in doubled]
 
 
 def _header_reader(dependant: Dependant) -> Reader:
