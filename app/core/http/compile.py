@@ -93,13 +93,11 @@ class Plan:
             RequestValidationError: with every fault of parameters and body, as FastAPI would.
             Problem: whatever a dependency or the endpoint raises.
         """
-        if self.takes_key:
-            return await idempotency.answering(request, self._answer_and_leave)
-        if self.leaves_generators:
-            return await self._answer_and_leave(request)
-        return await self._answer(request, None)
+        return await idempotency.answering(request, self._run) if self.takes_key else await self._run(request)
 
-    async def _answer_and_leave(self, request: Request) -> Response:
+    async def _run(self, request: Request) -> Response:
+        if not self.leaves_generators:
+            return await self._answer(request, None)
         async with AsyncExitStack() as stack:
             return await self._answer(request, stack)
 
