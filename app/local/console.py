@@ -29,6 +29,7 @@ LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31;1m"}
 REMEMBERED = 30
 MOST_WAITING = 10_000
 FIRST = ("timestamp", "level", "event")
+LEFT_OUT = {*FIRST, "logger", "color_message"}
 MOST_VALUE = 200
 
 
@@ -60,6 +61,7 @@ class Console:
         if self.colours:
             prefix = f"{COLOURS.get(part, '')}{prefix}{RESET}"
             lines = [readable(line) for line in lines]
+        lines = [line for line in lines if is_of_interest(part, line)]
         self.print("".join(f"{prefix}{line}\n" for line in lines))
 
     def print(self, text: str) -> None:
@@ -89,6 +91,19 @@ class Console:
                 return  # the terminal is gone
 
 
+def is_of_interest(part: str, line: str) -> bool:
+    """Tell whether a person wants to see a line; what the embedded servers say in good health is in the file."""
+    match part:
+        case "postgres":
+            return " LOG: " not in line
+        case "valkey":
+            return " # " in line
+        case "s3":
+            return line.startswith("F")
+        case _:
+            return bool(line.strip())
+
+
 def readable(line: str) -> str:
     """Turn a line of JSON into one for people; leave any other as it is."""
     if not line.startswith("{"):
@@ -98,6 +113,8 @@ def readable(line: str) -> str:
     except ValueError:
         return line
     at, level, event = (str(entry.get(name, "")) for name in FIRST)
-    rest = " ".join(f"{DIM}{name}={RESET}{str(value)[:MOST_VALUE]}" for name, value in entry.items() if name not in FIRST)
+    rest = " ".join(
+        f"{DIM}{name}={RESET}{str(value)[:MOST_VALUE]}" for name, value in entry.items() if name not in LEFT_OUT and value is not None
+    )
     colour = LEVELS.get(level, "")
     return f"{DIM}{at[11:23]}{RESET} {colour}{level:<7}{RESET if colour else ''} {event} {rest}"

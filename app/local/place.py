@@ -42,14 +42,8 @@ class Place:
             write_private(self / "secrets.json", json.dumps(kept, indent=2))
         return kept[name]
 
-    def port(self, name: str, wanted: str | None, preferred: int | None = None) -> int:
-        """Return a free port for the listener ``name``: the one asked for, else the one it had, else a preferred one, else any.
-
-        Raises:
-            StackError: when the port asked for is taken.
-        """
-        if wanted:
-            return require_free(name.upper() + "_PORT", wanted)
+    def port(self, name: str, preferred: int | None = None) -> int:
+        """Return a free port for the listener ``name``: the one it had, else a preferred one, else any."""
         kept: dict[str, int] = self._read("ports.json")
         choices = [kept.get(name), preferred]
         chosen = next((port for port in choices if port and is_free(port) and port not in _others(kept, name)), None) or free_port()

@@ -16,6 +16,7 @@ from app.local.servers.ports import LOOPBACK
 API_PORT = 8000
 MAIL_OFFSET = 25  # 8025, where mailboxes of development usually are
 METRICS_OFFSET = 90
+MEASURED = ("api", "worker-main", "worker-bulk")
 API_PROCESSES = 2
 GRACEFUL_SECONDS = 5
 STOP_SECONDS = GRACEFUL_SECONDS + 5
@@ -30,7 +31,7 @@ class Plan:
     place: Place
     api_host: str
     api_port: int
-    metrics_port: int
+    metrics_ports: Mapping[str, int]
     settings: Mapping[str, str]
     postgres: postgres.Postgres | None
     valkey: valkey.Valkey | None
@@ -64,13 +65,16 @@ def make_plan(place: Place, environ: Mapping[str, str]) -> Plan:
     """
     given = given_values(environ)
     api_port = require_free("API_PORT", given.get("API_PORT", str(API_PORT)))
-    metrics_port = place.port("metrics", given.get("METRICS_PORT"), api_port + METRICS_OFFSET)
+    metrics_ports = {
+        name: _port(place, given, f"metrics-{name}", "METRICS_PORT" if name == "api" else "", api_port + METRICS_OFFSET + index)
+        for index, name in enumerate(MEASURED)
+    }
     plan = Plan(
         place=place,
         api_host=_reachable(given.get("HOST", LOOPBACK)),
         api_port=api_port,
-        metrics_port=metrics_port,
-        settings=_defaults(place, given, api_port) | {"PORT": str(api_port), "METRICS_PORT": str(metrics_port)},
+        metrics_ports=metrics_ports,
+        settings=_defaults(place, given, api_port) | {"PORT": str(api_port), "METRICS_PORT": str(metrics_ports["api"])},
         postgres=None if "DATABASE_URL" in given else _postgres(place, given),
         valkey=None if "REDIS_URL" in given else _valkey(place, given),
         s3=None if "S3_ENDPOINT_URL" in given else _s3(place, given),
@@ -85,23 +89,28 @@ def _reachable(host: str) -> str:
     return LOOPBACK if host in {"0.0.0.0", "::"} else host  # noqa: S104  # compared, not bound
 
 
+def _port(place: Place, given: Mapping[str, str], name: str, variable: str, preferred: int | None = None) -> int:
+    """Return the port the user asked for in ``variable``, else one the stack chooses and remembers."""
+    return require_free(variable, given[variable]) if variable in given else place.port(name, preferred)
+
+
 def _postgres(place: Place, given: Mapping[str, str]) -> postgres.Postgres:
     passwords = postgres.Passwords(**{role: place.secret(f"postgres-{role}") for role in ("superuser", "owner", "app")})
-    return postgres.prepare(place.folder, place.port("postgres", given.get("POSTGRES_PORT")), passwords)
+    return postgres.prepare(place.folder, _port(place, given, "postgres", "POSTGRES_PORT"), passwords)
 
 
 def _valkey(place: Place, given: Mapping[str, str]) -> valkey.Valkey:
-    return valkey.prepare(place.folder, place.port("valkey", given.get("VALKEY_PORT")), place.secret("valkey"))
+    return valkey.prepare(place.folder, _port(place, given, "valkey", "VALKEY_PORT"), place.secret("valkey"))
 
 
 def _s3(place: Place, given: Mapping[str, str]) -> s3.S3:
-    wanted = {"s3.port": given.get("S3_PORT")}
-    return s3.prepare(place.folder, [place.port(name, wanted.get(name)) for name in s3.LISTENERS], place.secret("s3"))
+    ports = [_port(place, given, name, "S3_PORT" if name == "s3.port" else "") for name in s3.LISTENERS]
+    return s3.prepare(place.folder, ports, place.secret("s3"))
 
 
 def _mail(place: Place, given: Mapping[str, str], api_port: int) -> mail.MailCatcher:
-    smtp_port = place.port("smtp", given.get("SMTP_PORT"))
-    return mail.prepare(place.folder, smtp_port, place.port("mail", given.get("MAIL_PORT"), api_port + MAIL_OFFSET))
+    smtp_port = _port(place, given, "smtp", "SMTP_PORT")
+    return mail.prepare(place.folder, smtp_port, _port(place, given, "mail", "MAIL_PORT", api_port + MAIL_OFFSET))
 
 
 def _settings_of(server: Server, given: Mapping[str, str]) -> dict[str, str]:
@@ -189,6 +198,7 @@ def service_programs(plan: Plan) -> list[Program]:
                 "--hostname",
                 f"{queue}@%h",
                 WORKER_HEARTBEAT_FILE=str(heartbeat(plan, f"worker-{queue}")),
+                METRICS_PORT=str(plan.metrics_ports[f"worker-{queue}"]),
             )
             for queue in ("main", "bulk")
         ),

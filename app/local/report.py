@@ -23,11 +23,13 @@ def describe(plan: Plan, addresses: Mapping[str, Any], parts: Mapping[str, Part]
         parts: what runs.
     """
     pids = {name: part.working_pids if part.works_in_children else part.pid for name, part in parts.items()}
+    metrics = {name: f"http://{plan.api_host}:{port}/metrics" for name, port in plan.metrics_ports.items()}
     return {
         "api_url": plan.api_url,
         "docs_url": f"{plan.api_url}/docs",
         "live_url": f"{plan.api_url}/live",
-        "metrics_url": f"http://{plan.api_host}:{plan.metrics_port}/metrics",
+        "metrics_url": metrics["api"],
+        "worker_metrics_urls": {name: url for name, url in metrics.items() if name != "api"},
         "mail_url": plan.mail.url if plan.mail else None,
         **addresses,
         "superuser": {
@@ -47,7 +49,7 @@ def render(description: Mapping[str, Any], *, colours: bool) -> str:
         "Documentation": f"{description['docs_url']}   {description['api_url']}/redoc",
         "Live events": description["live_url"],
         "Mailbox": description["mail_url"] or "your own mail server",
-        "Metrics": description["metrics_url"],
+        "Metrics": "   ".join([description["metrics_url"], *description["worker_metrics_urls"].values()]),
         "Superuser": f"{superuser['email']}   password {superuser['password']}",
         "PostgreSQL": description["database_url"],
         "  as the owner": description["migration_database_url"],
