@@ -204,8 +204,11 @@ def _csv_records(lines: list[bytes], scan: _Scan, *, final: bool) -> Iterator[tu
                 taken = reader.line_num
         except csv.Error as error:
             reason = str(error)
-            if reason == _NEVER_CLOSED and not final and scan.end - scan.offset <= MAX_ROW_BYTES:
-                return
+            if reason == _NEVER_CLOSED:
+                if scan.end - scan.offset > MAX_ROW_BYTES:
+                    reason = _TOO_LARGE
+                elif not final:
+                    return
             scan.waste(sum(map(len, lines[scan.index + 1 : scan.index + reader.line_num - taken])))
             yield 1, _REASONS.get(reason, reason)
 

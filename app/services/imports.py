@@ -120,10 +120,7 @@ async def start_from_file(db: WriteSession, storage: Storage, user: Principal, f
         digest.update(chunk)
     upload_id = uuid4()
     key, checksum, content_type = _object_key(user, upload_id.hex), digest.hexdigest(), _type_of(format_)
-    await storage.put(key, _chunks(file), size=file.size, content_type=content_type, checksum_sha256=checksum)
-    stored = await storage.head(key)
-    if stored is None:
-        raise UploadIncomplete("The file was stored and is gone; send it again.")
+    stored = await storage.put(key, _chunks(file), size=file.size, content_type=content_type, checksum_sha256=checksum)
     values: dict[str, Any] = {"content_type": content_type, "size": file.size, "checksum_sha256": checksum, "expires_at": datetime.now(UTC)}
     filename = (file.filename or "")[:255]
     upload = await upload_crud.create(db, id=upload_id, owner_id=user.user_id, object_key=key, filename=filename, **values)

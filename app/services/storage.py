@@ -111,7 +111,7 @@ class Storage:
             datetime.now(UTC).replace(microsecond=0) + UPLOAD_LIFETIME,
         )
 
-    async def put(self, key: str, content: AsyncIterator[bytes], *, size: int, content_type: str, checksum_sha256: str) -> None:
+    async def put(self, key: str, content: AsyncIterator[bytes], *, size: int, content_type: str, checksum_sha256: str) -> Stored:
         """Store a file while it is read.
 
         It goes the way of a client's upload, because the SDK would hash the whole content once more, on the event loop.
@@ -125,6 +125,7 @@ class Storage:
             async with self._http_session().put(upload.url, data=content, headers=headers) as response:
                 if response.status >= 300:  # noqa: PLR2004  # the class of success
                     raise ServiceUnavailable
+                return Stored(size, content_type, checksum_sha256, response.headers["ETag"])
         except _LOST as error:
             raise ServiceUnavailable from error
 

@@ -72,9 +72,7 @@ class Imports:
 
         key = f"imports/0/{uuid4().hex}"
         checksum = hashlib.sha256(content).hexdigest()
-        await self.storage.put(key, pieces(), size=len(content), content_type="text/csv", checksum_sha256=checksum)
-        stored = await self.storage.head(key)
-        assert stored is not None
+        stored = await self.storage.put(key, pieces(), size=len(content), content_type="text/csv", checksum_sha256=checksum)
         return {"object_key": key, "size": stored.size, "etag": stored.etag, "format": "csv"}
 
     async def make(self, content: bytes, **parameters: Any) -> int:
@@ -200,6 +198,29 @@ async def test_an_import_that_is_over_is_not_run_again(imported: Imports) -> Non
     await imported.run(job_id)
     assert await imported.titles() == numbers(3)
     assert await imported.events() == events
+
+
+async def test_a_job_that_is_over_cannot_fail_any_more(imported: Imports) -> None:
+    job_id = await imported.make(rows(3))
+    await imported.run(job_id)
+    await import_runner.fail(imported.database, job_id, "too late")
+    job = await imported.job(job_id)
+    assert (job["state"], job["errors"]) == ("finished", [])
+
+
+async def test_an_import_cancelled_after_its_last_row_stays_cancelled(imported: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = await imported.make(rows(0))
+    read = imported.storage.read
+
+    async def cancel_and_read(key: str, **options: Any) -> AsyncGenerator[bytes]:
+        await imported.connection.execute("UPDATE jobs SET state = 'cancelled'")
+        async for piece in read(key, **options):
+            yield piece
+
+    monkeypatch.setattr(imported.storage, "read", cancel_and_read)
+    await imported.run(job_id)
+    assert (await imported.job(job_id))["state"] == "cancelled"
+    assert [name for name, _ in await imported.events()] == ["job.progress"]
 
 
 async def test_a_cancelled_import_stops_between_two_batches(imported: Imports, small_batches: int) -> None:

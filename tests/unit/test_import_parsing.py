@@ -202,6 +202,16 @@ def test_a_quoted_row_of_many_lines_ends_at_the_limit(block_bytes: int) -> None:
             read(HEADER + b'a,"\n' + lines, block_bytes=block_bytes)
 
 
+@pytest.mark.parametrize("block_bytes", [MAX_ROW_BYTES + 1, 9 * MAX_ROW_BYTES])
+def test_a_row_of_many_cells_and_lines_over_the_limit_is_an_error_wherever_it_ends(block_bytes: int) -> None:
+    lines = MAX_ROW_BYTES // 5
+    batch = read(b"title\n" + b'"' + b'","x\n' * lines + b'"\ngood\n', block_bytes=block_bytes)
+    assert batch.errors[0]["row"] == 1
+    assert "is larger than 1,048,576 bytes" in batch.errors[0]["detail"]
+    assert batch.failed == lines + 1
+    assert batch.rows == [("good", None, "{}")]
+
+
 def test_errors_are_kept_up_to_a_hundred_and_counted_beyond() -> None:
     batch = parser("csv", ["title"])(b'""\n' * 250, Position(), True)
     assert (len(batch.errors), batch.failed) == (100, 250)

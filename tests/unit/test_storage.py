@@ -19,7 +19,6 @@ from tests.conftest import WorkerBucket
 
 CONTENT = bytes(range(256)) * 8192
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
-UNREACHABLE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -39,10 +38,7 @@ async def put(storage: Storage, content: bytes = CONTENT) -> tuple[str, Stored]:
     """Store a content; return its key and what the store says of it."""
     key = f"tests/{uuid4().hex}"
     checksum = hashlib.sha256(content).hexdigest()
-    await storage.put(key, pieces(content), size=len(content), content_type="text/csv", checksum_sha256=checksum)
-    stored = await storage.head(key)
-    assert stored is not None
-    return key, stored
+    return key, await storage.put(key, pieces(content), size=len(content), content_type="text/csv", checksum_sha256=checksum)
 
 
 async def everything(storage: Storage, key: str, stored: Stored, offset: int = 0) -> bytes:
@@ -53,6 +49,7 @@ async def everything(storage: Storage, key: str, stored: Stored, offset: int = 0
 async def test_what_is_put_is_read_from_any_byte(storage: Storage) -> None:
     key, stored = await put(storage)
     assert stored[:3] == (len(CONTENT), "text/csv", CHECKSUM)
+    assert await storage.head(key) == stored
     for offset in (0, 1, 100_000, len(CONTENT) - 1, len(CONTENT)):
         assert await everything(storage, key, stored, offset) == CONTENT[offset:]
 
@@ -178,8 +175,27 @@ async def test_a_store_that_gives_nothing_is_given_up(
                     await anext(pages)
 
 
-async def test_a_store_that_refuses_the_service_is_as_one_that_is_away(settings: Settings, s3: WorkerBucket) -> None:
-    wrong = settings.model_copy(update={"S3_ACCESS_KEY_ID": "nobody"})
-    async with open_storage(wrong) as storage:
+async def test_a_store_that_refuses_the_service_is_as_one_that_is_away(
+    storage: Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storages, "RETRY_SECONDS", 0)
+    key, stored = await put(storage)
+    async with open_storage(settings.model_copy(update={"S3_ACCESS_KEY_ID": "nobody"})) as refused:
         with pytest.raises(ServiceUnavailable):
-            await storage.head("k")
+            await refused.head(key)
+        with pytest.raises(ServiceUnavailable):
+            await everything(refused, key, stored)
+
+
+async def test_an_object_shorter_than_it_was_is_not_waited_for(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storages, "RETRY_SECONDS", 0)
+    key, stored = await put(storage)
+    with pytest.raises(ServiceUnavailable):
+        await everything(storage, key, stored._replace(size=stored.size + 1))
+
+
+async def test_without_credentials_nothing_can_be_sent(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    async with open_storage(settings.model_copy(update={"S3_ACCESS_KEY_ID": None, "S3_SECRET_ACCESS_KEY": None})) as storage:
+        with pytest.raises(ServiceUnavailable):
+            await storage.presign_put("k", size=1, content_type="text/csv", checksum_sha256=CHECKSUM)
