@@ -8,10 +8,10 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 from celery import Celery
@@ -43,6 +43,7 @@ WATCH_SECONDS: Final = 1.0
 #: Looks in a row at which the worker's loop had not turned, after which it is killed.
 MOST_STANDSTILLS: Final = 60
 POOL_SIZE: Final = 3
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 #: What passes: a server restarts, a connection breaks.
 PASSING: Final = (RedisError, KombuError, OperationalError, ServiceUnavailable, DBAPIError, *CONNECTION_LOST)
@@ -157,36 +158,56 @@ async def run(settings: Settings, parent: int, heartbeat: Path | None = None) ->
         heartbeat: The file its loop touches.
     """
     sizes = {"DATABASE_POOL_SIZE": POOL_SIZE, "DATABASE_AUTOCOMMIT_POOL_SIZE": POOL_SIZE}
-    send = celery_sender(create_celery(settings))
+    celery = create_celery(settings)
     broker = connect(settings.broker_url)
+    try:
+        async with open_resources(settings.model_copy(update=sizes), "relay") as resources:
+            await _until_one_ends(*_work(resources, broker, celery_sender(celery)), _watch(broker, parent, heartbeat), _told_to_stop())
+    finally:
+        celery.close()
+        await broker.aclose()
+
+
+def _work(resources: Resources, broker: Redis, send: relay.Send) -> list[Coroutine[Any, Any, None]]:
     events, tasks = asyncio.Event(), asyncio.Event()
 
     def wake() -> None:
         events.set()
         tasks.set()
 
-    async with open_resources(settings.model_copy(update=sizes), "relay") as resources:
+    async def recover() -> None:
+        if await relay.recover(resources, broker):
+            tasks.set()
 
-        async def recover() -> None:
-            if await relay.recover(resources, broker):
-                tasks.set()
+    return [
+        _listen(resources, wake),
+        _repeat(lambda: relay.publish_events(resources), events, EVENT_PAUSE_SECONDS),
+        _repeat(lambda: relay.publish_tasks(resources, send), tasks, TASK_PAUSE_SECONDS),
+        _every(RECOVER_SECONDS, recover),
+        _every(MEASURE_SECONDS, lambda: relay.measure(resources, broker)),
+    ]
 
-        work = [
-            _listen(resources, wake),
-            _repeat(lambda: relay.publish_events(resources), events, EVENT_PAUSE_SECONDS),
-            _repeat(lambda: relay.publish_tasks(resources, send), tasks, TASK_PAUSE_SECONDS),
-            _every(RECOVER_SECONDS, recover),
-            _every(MEASURE_SECONDS, lambda: relay.measure(resources, broker)),
-        ]
-        running = [asyncio.ensure_future(each) for each in work]
-        watching = asyncio.ensure_future(_watch(broker, parent, heartbeat))
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(stop, watching.cancel)
-        await asyncio.wait([watching, *running], return_when=asyncio.FIRST_COMPLETED)
+
+async def _told_to_stop() -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for stop in STOP_SIGNALS:
+        loop.add_signal_handler(stop, told.set)
+    try:
+        await told.wait()
+    finally:
+        for stop in STOP_SIGNALS:
+            loop.remove_signal_handler(stop)
+
+
+async def _until_one_ends(*work: Coroutine[Any, Any, None]) -> None:
+    running = [asyncio.ensure_future(each) for each in work]
+    try:
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        ended.pop().result()
+    finally:
         for each in running:
             each.cancel()
-        await asyncio.gather(watching, *running, return_exceptions=True)
-    await broker.aclose()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def main() -> None:
