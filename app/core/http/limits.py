@@ -101,8 +101,7 @@ def _remember[Value](known: dict[SubjectKey, Value], subject: SubjectKey, value:
 
 def _decide(policy: Policy, allowed: bool, left: int, resets_at: float, now: float) -> Decision:  # noqa: FBT001  # a decision
     seconds = int(resets_at - now) + 1
-    standing = f'"{policy.name}";r={max(left, 0)};t={seconds}'.encode()
-    return Decision(allowed, [policy.header, (b"ratelimit", standing)], 0 if allowed else seconds)
+    return Decision(allowed, [policy.header, (b"ratelimit", policy.standing % (left, seconds))], 0 if allowed else seconds)
 
 
 class Limits:

@@ -25,6 +25,7 @@ class Policy:
             of the quota may stay unused.
         description: For the documentation.
         header: The policy's ``RateLimit-Policy`` header.
+        standing: The value of its ``RateLimit`` header, for the requests and the seconds left.
     """
 
     name: str
@@ -34,9 +35,11 @@ class Policy:
     block: int
     description: str
     header: tuple[bytes, bytes] = field(init=False, repr=False, compare=False)
+    standing: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", (b"ratelimit-policy", f'"{self.name}";q={self.quota};w={self.window}'.encode()))
+        object.__setattr__(self, "standing", b'"%b";r=%%d;t=%%d' % self.name.encode())
 
 
 #: Leased in blocks and spent in the process, for every request of the class.
