@@ -70,7 +70,7 @@ def server_settings(settings: Settings, application_name: str) -> dict[str, str]
         "application_name": application_name,
         "statement_timeout": str(settings.DATABASE_STATEMENT_TIMEOUT_MS),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-        "timezone": "UTC",
+        "timezone": "GMT",  # UTC under the name that PostgreSQL knows without zone files, which slim images lack
         "jit": "off",  # compiling costs more than any statement here takes
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 from app.local import report
 from app.local.errors import StackError
 from app.local.place import REPOSITORY, AlreadyRunningError, Place, holder
-from app.local.processes import end_leftovers
+from app.local.processes import began, end_leftovers
 from app.local.stack import LOG, PROCESSES, STACK
 
 STOP_SECONDS = 60
@@ -84,9 +84,10 @@ def stop_running(place: Place) -> str:
         left = end_leftovers(place / PROCESSES)
         (place / STACK).unlink(missing_ok=True)
         return f"No stack is running in {place.folder}." + (f" Ended what one had left: {', '.join(left)}." if left else "")
+    since = began(pid)
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while holder(place) == pid:
+    while began(pid) == since:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
             end_leftovers(place / PROCESSES)
