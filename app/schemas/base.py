@@ -54,7 +54,13 @@ class Schema(BaseModel):
 class Body(BaseModel):
     """Base of what the service reads: an unknown member is an error, so that a misspelt one is noticed."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Parameters(Body):
+    """Base of what the service reads from a query, where everything is text."""
+
+    model_config = ConfigDict(strict=False)
 
 
 def never_null(schema: dict[str, Any]) -> None:

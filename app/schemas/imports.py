@@ -13,5 +13,5 @@ ImportFormat = Literal["csv", "ndjson"]
 class ImportFromUpload(Body):
     """An import of a file that was uploaded."""
 
-    upload_id: UUID = Field(description="From `POST /items/imports/uploads`.")
+    upload_id: UUID = Field(strict=False, description="From `POST /items/imports/uploads`.")
     format: ImportFormat

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, field_validator
 
 from app.core.document import Document, encode_document
-from app.schemas.base import LEFT_OUT, STORABLE, Body, Moment, Schema
+from app.schemas.base import LEFT_OUT, STORABLE, Body, Moment, Parameters, Schema
 
 TITLE_MAX_LENGTH: Final = 200
 DESCRIPTION_MAX_LENGTH: Final = 10_000
@@ -79,7 +79,7 @@ class ItemSort(StrEnum):
     TITLE_DESC = "-title"
 
 
-class ItemFilters(Body):
+class ItemFilters(Parameters):
     """Which items are meant. The query parameters of `GET /items`, and the `filters` of an export."""
 
     owner_id: int | None = Field(default=None, ge=1, le=2**63 - 1, description="Whose items; superusers may ask for anybody's.")

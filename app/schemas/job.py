@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import Field
 
-from app.schemas.base import Body, Schema, UtcTime
+from app.schemas.base import Parameters, Schema, UtcTime
 
 JobState = Literal["queued", "running", "finished", "failed", "cancelled"]
 
@@ -40,7 +40,7 @@ class Job(Schema):
     updated_at: UtcTime
 
 
-class JobQuery(Body):
+class JobQuery(Parameters):
     """Which jobs to list."""
 
     limit: int = Field(default=50, ge=1, le=100, description="Jobs on a page.")

@@ -7,7 +7,7 @@ from fastapi import Query
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints, field_validator
 
 from app.core.passwords import MAX_PASSWORD_LENGTH, MIN_PASSWORD_LENGTH, check_password
-from app.schemas.base import LEFT_OUT, STORABLE, Body, Schema, never_null
+from app.schemas.base import LEFT_OUT, STORABLE, Body, Parameters, Schema, never_null
 
 Email = Annotated[EmailStr, Field(max_length=254, examples=["ada@example.com"])]
 CurrentPassword = Annotated[
@@ -81,7 +81,7 @@ class User(Schema):
     updated_at: datetime
 
 
-class UserQuery(Body):
+class UserQuery(Parameters):
     """The page of a listing of accounts, in the order of their ids."""
 
     limit: int = Field(default=50, ge=1, le=100, description="Accounts on a page.")

@@ -5,11 +5,14 @@ from array import array
 from collections.abc import Awaitable, Callable
 from itertools import accumulate
 from json import JSONDecodeError, JSONDecoder
-from typing import Any, Final, Never
+from typing import Any, Final, Never, override
 
+from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from app.core.errors import MalformedRequest, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from app.core.http.multipart import parse_multipart
+from app.core.http.strict import refuse_broken_escapes
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
@@ -139,10 +142,19 @@ def require_media_type(request: Request, *accepted: str) -> None:
 
 
 class StrictRequest(Request):
-    """A request whose ``json()`` is strict about what JSON is."""
+    """A request that is strict about what JSON is, and what a form is."""
 
     async def json(self) -> Any:
         """Return the body's value; see ``parse_json`` for what is raised."""
         if not hasattr(self, "_parsed"):
             self._parsed = parse_json(await self.body())
         return self._parsed
+
+    @override
+    async def _get_form(self, *, max_files: float = 1000, max_fields: float = 1000, max_part_size: int = MAX_BODY_BYTES) -> FormData:
+        kind = media_type(self) if self._form is None else ""
+        if kind == "multipart/form-data":
+            self._form = await parse_multipart(self, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
+        elif kind == "application/x-www-form-urlencoded":
+            refuse_broken_escapes(await self.body(), "body")
+        return await super()._get_form(max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)

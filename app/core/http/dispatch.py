@@ -17,7 +17,7 @@ from starlette.responses import Response
 from app.core import context, metrics
 from app.core.config import Settings
 from app.core.errors import MethodNotAllowed, NotFound, Problem
-from app.core.http import body, headers, problems
+from app.core.http import body, headers, problems, strict
 from app.core.http.compile import NotCompilable, Plan, compile_route
 from app.core.http.cors import Cors
 from app.core.http.limits import Limits
@@ -222,7 +222,7 @@ class Dispatch:
     async def _answer(self, exchange: Exchange, given: dict[bytes, bytes], segments: list[str], receive: Receive, send: Send) -> None:
         scope, entry = exchange.scope, exchange.entry
         try:
-            self._hosts.refuse_foreign(scope["headers"])
+            self._refuse_unclear(scope, given)
             if exchange.method == "OPTIONS" and b"access-control-request-method" in given and b"origin" in given:
                 await _send_head(exchange, send, 204, self._cors.preflight(given[b"origin"]))
                 return
@@ -249,7 +249,7 @@ class Dispatch:
         """Let a WebSocket through to its route, or refuse it before the upgrade; taken down as answered with 101."""
         marked = _marking(exchange, send, self._record)
         try:
-            self._hosts.refuse_foreign(exchange.scope["headers"])
+            self._refuse_unclear(exchange.scope, given)
             await self._limit(exchange, given.get(b"authorization"))
             await self._inner(exchange.scope, receive, marked)
         except Exception as error:
@@ -259,6 +259,15 @@ class Dispatch:
                 problems.render(problems.from_exception(error), request_id=exchange.request_id, instance=exchange.path)
             )
             await response(exchange.scope, receive, marked)
+
+    def _refuse_unclear(self, scope: Scope, given: dict[bytes, bytes]) -> None:
+        """Refuse what is for another host, or could be read in two ways."""
+        self._hosts.refuse_foreign(scope["headers"])
+        if len(given) != len(scope["headers"]):
+            strict.refuse_doubled(scope["headers"])
+        query: bytes = scope["query_string"]
+        if b"%" in query or not query.isascii():
+            strict.refuse_broken_escapes(query, "query of the URL")
 
     async def _limit(self, exchange: Exchange, authorization: bytes | None) -> None:
         """Count the request against its caller: whom a remembered token speaks for, else the client's address.

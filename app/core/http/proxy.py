@@ -135,5 +135,5 @@ class Hosts:
 
 def _without_port(host: bytes) -> bytes:
     if host.startswith(b"["):
-        return host.partition(b"]")[0] + b"]"
+        return host[: host.find(b"]") + 1]
     return host.partition(b":")[0]
