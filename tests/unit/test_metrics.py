@@ -3,10 +3,13 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,15 +17,17 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.core import metrics
-from app.core.config import Settings
+from app.core import metrics, metrics_directory
+from app.core.config import Settings, get_settings
 from app.core.metrics_directory import shared_environment
 from app.core.metrics_server import MetricsServer, serve_metrics
+from app.local.servers.ports import free_port
 
 MASTER = """
 import os, signal, sys, time
 from app.core import metrics
 from app.core.metrics_server import MetricsServer, serve_metrics
+from app.local.servers.ports import free_port
 
 def child():
     server.close()
@@ -251,3 +256,56 @@ def test_every_metric_is_counted_somewhere() -> None:
     text = "\n".join(path.read_text() for path in root.rglob("*.py"))
     names = [name for name, value in vars(metrics).items() if isinstance(value, MetricWrapperBase)]
     assert [name for name in names if len(re.findall(rf"\b{name}\b", text)) < 2] == []
+
+
+def test_requests_are_sorted_into_buckets_and_added_up() -> None:
+    labels = {"handler": "/test", "method": "GET"}
+    for seconds in (0.001, 0.004, 99.0):
+        metrics.observe_request("/test", "GET", 204, seconds)
+    metrics.flush()
+    metrics.observe_request("/test", "GET", 204, 0.0025)
+    metrics.flush()
+    value = REGISTRY.get_sample_value
+    assert value("http_requests_total", labels | {"status": "204"}) == 4
+    assert value("http_request_duration_seconds_bucket", labels | {"le": "0.0025"}) == 2
+    assert value("http_request_duration_seconds_bucket", labels | {"le": "10.0"}) == 3
+    assert value("http_request_duration_seconds_count", labels) == 4
+    assert value("http_request_duration_seconds_sum", labels) == pytest.approx(99.0075)
+
+
+def test_methods_that_nobody_defined_do_not_multiply_the_series() -> None:
+    for method in ("BREW", "PROPFIND"):
+        metrics.observe_request("/test-other", method, 405, 0.001)
+    metrics.flush()
+    assert REGISTRY.get_sample_value("http_requests_total", {"handler": "/test-other", "method": "OTHER", "status": "405"}) == 2
+
+
+def test_folders_of_masters_that_are_gone_are_swept_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics.DIRECTORY))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for name in (f"platform-metrics-{ended.pid}-x", f"platform-metrics-{os.getpid()}-x", "platform-metrics-1-x", "platform-metrics-y-x"):
+        (tmp_path / name).mkdir()
+    made = metrics_directory.open_directory()
+    assert {path.name for path in tmp_path.iterdir()} == {made.name, "platform-metrics-1-x", "platform-metrics-y-x"}
+    assert metrics_directory.shared_environment() == {"SHARED_METRICS_DIR": str(made)}
+    monkeypatch.setenv("SHARED_METRICS_DIR", str(tmp_path / "platform-metrics-1-x"))
+    assert metrics_directory.open_directory() == tmp_path / "platform-metrics-1-x"
+
+
+def test_gunicorns_master_serves_and_its_workers_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://a@127.0.0.1/x")
+    monkeypatch.setenv("METRICS_PORT", str(free_port()))
+    monkeypatch.delitem(sys.modules, "app.core.gunicorn", raising=False)
+    get_settings.cache_clear()
+    config = import_module("app.core.gunicorn")
+    del sys.modules["app.core.gunicorn"]  # it read the settings of this test
+    config.when_ready(None)
+    url = f"http://127.0.0.1:{get_settings().METRICS_PORT}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        assert response.status == 200
+    config.on_exit(None)
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=10)
+    get_settings.cache_clear()
