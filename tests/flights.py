@@ -164,11 +164,23 @@ def follow(client: httpx.Client, job: dict[str, Any], rows: int) -> dict[str, An
         while job["state"] not in OVER:
             time.sleep(POLL_SECONDS)
             seen = job["progress"]
-            job = _checked(client.get(f"/api/v1/jobs/{job['id']}"))
+            job = _read_job(client, job["id"])
             if job["progress"] < seen:
                 raise SystemExit(f"The job's progress fell from {seen} to {job['progress']}.")
             progress.update(task, completed=job["progress"], state=job["state"])
     return job
+
+
+def _read_job(client: httpx.Client, job_id: int) -> dict[str, Any]:
+    """Return a job; wait a while for an API that is being started anew."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            return _checked(client.get(f"/api/v1/jobs/{job_id}"))
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def check(job: dict[str, Any], rows: int, faults: dict[int, Fault]) -> list[str]:
@@ -203,6 +215,22 @@ def main(
 ) -> None:
     """Import all flights out of New York in 2013, or the first of them."""
     running = _stack(stack)
+    try:
+        job, faults, seconds = _import(running, rows, faulty=faulty)
+    except httpx.TransportError as error:
+        raise SystemExit(f"The stack of {stack} does not answer: {error}") from None
+    counts = job["counts"]
+    console.print(f"{job['state']} in {seconds:.1f} s: {counts['created']:,} items made, {counts['failed']} rows refused.")
+    console.print(f"{job['progress'] / seconds:,.0f} rows per second, waiting in the queue included.")
+    for error in job["errors"][:5]:
+        console.print(f"  row {error['row']} {error['pointer']}: {error['detail']}", markup=False)
+    if wrong := check(job, rows, faults):
+        console.print(*wrong, sep="\n", style="red", markup=False)
+        sys.exit(1)
+
+
+def _import(running: dict[str, Any], rows: int, *, faulty: bool) -> tuple[dict[str, Any], dict[int, Fault], float]:
+    """Return the job when it is over, the faulty rows by number, and the seconds it took."""
     with httpx.Client(base_url=running["api_url"], timeout=TIMEOUT_SECONDS) as client, tempfile.TemporaryFile() as file:
         sign_in(client, running["superuser"])
         faults = write_csv(file, rows, every=max(1, rows // 99) if faulty else 0)
@@ -212,16 +240,7 @@ def main(
         job = start_import(client, file, size)
         console.print(f"Job {job['id']} is {job['state']}: {running['api_url']}/api/v1/jobs/{job['id']}")
         started = time.monotonic()
-        job = follow(client, job, rows + len(faults))
-    seconds = time.monotonic() - started
-    counts = job["counts"]
-    console.print(f"{job['state']} in {seconds:.1f} s: {counts['created']:,} items made, {counts['failed']} rows refused.")
-    console.print(f"{job['progress'] / seconds:,.0f} rows per second, waiting in the queue included.")
-    for error in job["errors"][:5]:
-        console.print(f"  row {error['row']} {error['pointer']}: {error['detail']}", markup=False)
-    if wrong := check(job, rows, faults):
-        console.print(*wrong, sep="\n", style="red", markup=False)
-        sys.exit(1)
+        return follow(client, job, rows + len(faults)), faults, time.monotonic() - started
 
 
 if __name__ == "__main__":
