@@ -35,8 +35,8 @@ from app.services import relay
 #: Seconds after which the outbox is looked at though nobody called.
 POLL_SECONDS: Final = 1.0
 #: Seconds between two rounds: what comes meanwhile goes together.
-EVENT_PAUSE_SECONDS: Final = 0.01
-TASK_PAUSE_SECONDS: Final = 0.05
+EVENT_PAUSE_SECONDS: Final = 0.03
+TASK_PAUSE_SECONDS: Final = 0.1
 RECOVER_SECONDS: Final = 2.0
 MEASURE_SECONDS: Final = 5.0
 WATCH_SECONDS: Final = 1.0
