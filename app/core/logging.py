@@ -80,6 +80,7 @@ def _assemble(_logger: object, _name: str, event: EventDict) -> EventDict:
     """Put a line's parts in order: when, how bad, who, what, for which request, and what else there is."""
     record: logging.LogRecord = event.pop("_record")
     event.pop("_from_structlog", None)
+    event.pop("color_message", None)  # uvicorn says the same twice
     known: Mapping[str, Any] = event.pop("context_fields", None) or record.__dict__.get("context_fields", {})
     line: EventDict = {
         "timestamp": _timestamp(record.created),
