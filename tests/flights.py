@@ -59,7 +59,7 @@ FAULTS = (
     Fault(b"a,invalid \xff UTF-8,{}\n", "", "is not valid UTF-8"),
     Fault(b"a,NUL \0,{}\n", "/description", "must not contain NUL"),
     Fault(b'"quotes" in disorder,b,{}\n', "", "has text after a closing quotation mark"),
-    Fault(b'"never closed,b,\n', "", "closing quotation mark"),
+    Fault(b'"never closed,b,\n', "", "quotation mark"),
 )
 
 
