@@ -36,9 +36,10 @@ def normalise(address: str) -> str | None:
 @lru_cache(CACHED_ADDRESSES)
 def subscriber(address: str) -> str:
     """Return what a limit per address counts by: an IPv4 address, or the /64 an IPv6 subscriber has to himself."""
-    if ":" not in address:
-        return address
-    return str(ip_network((address.partition("%")[0], IPV6_SUBSCRIBER_PREFIX), strict=False))
+    plain = normalise(address)
+    if plain is None or ":" not in plain:
+        return plain or address
+    return str(ip_network((plain.partition("%")[0], IPV6_SUBSCRIBER_PREFIX), strict=False))
 
 
 class Proxies:

@@ -96,7 +96,16 @@ def test_an_address_is_normalised_once_for_all_its_spellings() -> None:
 def test_an_ipv6_subscriber_is_its_network() -> None:
     assert subscriber("2001:db8::1") == subscriber("2001:db8::2") == "2001:db8::/64"
     assert subscriber("fe80::1%eth0") == "fe80::/64"
-    assert subscriber("203.0.113.9") == "203.0.113.9"
+
+
+@pytest.mark.parametrize("address", ["203.0.113.9", "::ffff:203.0.113.9"])
+def test_an_ipv4_subscriber_is_its_address_however_it_is_written(address: str) -> None:
+    assert subscriber(address) == "203.0.113.9"
+
+
+@pytest.mark.parametrize("address", ["", "testclient"])
+def test_who_has_no_address_is_a_subscriber_of_his_own(address: str) -> None:
+    assert subscriber(address) == address
 
 
 @pytest.mark.parametrize(
