@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli.checks.machine import check_machine
@@ -69,7 +70,7 @@ def _print(results: list[Result]) -> None:
     for heading in ("part", "check", "state", "found", "what to do"):
         table.add_column(heading, overflow="fold")
     for result in results:
-        table.add_row(result.part, result.check, STYLES[result.state], result.detail, result.remedy)
+        table.add_row(result.part, result.check, STYLES[result.state], escape(result.detail), escape(result.remedy))
     console = Console()
     console.print(table)
     failed = sum(result.state == "failed" for result in results)
