@@ -28,6 +28,7 @@ COLOURS = {
 LEVELS = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31;1m"}
 REMEMBERED = 30
 MOST_WAITING = 10_000
+MOST_LOG_BYTES = 64 * 2**20
 FIRST = ("timestamp", "level", "event")
 LEFT_OUT = {*FIRST, "logger", "color_message"}
 MOST_VALUE = 200
@@ -44,7 +45,8 @@ class Console:
         self._last: dict[str, deque[str]] = {}
         self._terminal = terminal
         self._waiting: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
-        self._file = log.open("w", buffering=1, encoding="utf-8")
+        self._log = log
+        self._file = open_private(log)
         self._thread = threading.Thread(target=self._write_to_terminal, daemon=True, name="console")
         self._thread.start()
 
@@ -58,6 +60,10 @@ class Console:
         self._last.setdefault(part, deque(maxlen=REMEMBERED)).extend(lines[-REMEMBERED:])
         prefix = f"{part:<{NAME_WIDTH}} | "
         self._file.write("".join(f"{prefix}{line}\n" for line in lines))
+        if self._file.tell() > MOST_LOG_BYTES:
+            self._file.close()
+            self._log.replace(self._log.with_name(self._log.name + ".1"))
+            self._file = open_private(self._log)
         if self.colours:
             prefix = f"{COLOURS.get(part, '')}{prefix}{RESET}"
             lines = [readable(line) for line in lines]
@@ -74,12 +80,11 @@ class Console:
         return "\n".join(f"    {line}" for line in self._last.get(part, ()))
 
     def close(self, seconds: float = 1) -> None:
-        """Write what waits, as far as somebody reads it."""
-        try:
+        """Write what waits, as far as somebody reads it within ``seconds``."""
+        with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=seconds)
-        except queue.Full:
-            return
-        self._thread.join(seconds)
+            self._thread.join(seconds)
+        self._file.close()
 
     def _write_to_terminal(self) -> None:
         while (text := self._waiting.get()) is not None:
@@ -89,6 +94,12 @@ class Console:
                     self._terminal.flush()
             except (OSError, ValueError):
                 return  # the terminal is gone
+
+
+def open_private(path: Path) -> TextIO:
+    """Open an empty file that only its owner may read."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", buffering=1, encoding="utf-8")
 
 
 def is_of_interest(part: str, line: str) -> bool:

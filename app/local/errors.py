@@ -1,5 +1,8 @@
 """What goes wrong with the stack in a way its user can mend."""
 
+#: Exit status of ``app.local.prepare`` when the settings do not hold.
+INVALID_SETTINGS = 3
+
 
 class StackError(Exception):
     """The stack cannot start or go on.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from app.local.console import Console
 from app.local.errors import StackError
 from app.local.processes import children
-from app.local.servers.program import Program, kill_group
+from app.local.servers.program import Program, ServerError, kill_group
 
 START_SECONDS = 60
 FIRST_DELAY_SECONDS = 0.1
@@ -147,7 +147,7 @@ class Part:
     async def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Notice when it answers, end it when it never does, and keep an eye on who does its work."""
         deadline = time.monotonic() + START_SECONDS
-        while not await self.answers():
+        while not await self._answers():
             if time.monotonic() > deadline:
                 self.console.say(f"{self.name} does not answer after {START_SECONDS} s; ending it")
                 kill_group(process.pid)
@@ -161,6 +161,12 @@ class Part:
             await asyncio.sleep(POLL_SECONDS * 5)
             if self._look_at_children(process.pid):
                 self.changed()
+
+    async def _answers(self) -> bool:
+        try:
+            return await self.answers()
+        except ServerError as error:
+            raise StackError(str(error)) from error
 
     def _look_at_children(self, pid: int) -> bool:
         found = children(pid) if self.works_in_children else []

@@ -14,6 +14,7 @@ from alembic.config import Config
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.settings_checks import InvalidSettings
+from app.local.errors import INVALID_SETTINGS
 from app.local.place import REPOSITORY
 from app.services.users import ensure_superuser
 
@@ -52,7 +53,7 @@ def main() -> int:
         settings = Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return INVALID_SETTINGS
     migrate()
     asyncio.run(seed(settings))
     sys.stdout.write(json.dumps(addresses(settings)) + "\n")

@@ -13,7 +13,7 @@ from typing import cast
 
 from app.local import report
 from app.local.console import Console
-from app.local.errors import StackError
+from app.local.errors import INVALID_SETTINGS, StackError
 from app.local.part import Part
 from app.local.place import Place, write_private
 from app.local.plan import Plan, heartbeat, make_plan, python_program, service_programs
@@ -125,11 +125,13 @@ class Stack:
             if process.returncode is None:
                 kill_group(process.pid)
         lines = output.decode(errors="replace").splitlines()
+        if process.returncode == INVALID_SETTINGS:
+            raise StackError("\n".join(lines), "Mend them in the environment or in .env.")
         if process.returncode != 0:
             self.console.lines("prepare", lines)
             raise StackError(
                 f"The database could not be prepared:\n{self.console.last_lines('prepare')}",
-                "If the data is of no use any more, start over with `make run RESET=1`.",
+                "If its data is of no use any more, start over with `make run RESET=1`.",
             )
         self.console.lines("prepare", lines[:-1])
         self.addresses = json.loads(lines[-1])

@@ -77,7 +77,12 @@ class Postgres:
         """Tell whether it accepts connections."""
         try:
             connection = await asyncpg.connect(self.url(SUPERUSER, "postgres"), timeout=5)
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
+        except asyncpg.InvalidPasswordError as error:
+            raise ServerError(
+                f"The data in {self.files.data} was made with other passwords than those the stack remembers.\n"
+                "Start over with `make run RESET=1`."
+            ) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         await connection.close()
         return True

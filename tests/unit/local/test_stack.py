@@ -255,3 +255,4 @@ def test_settings_that_contradict_each_other_are_all_named(tmp_path: Path) -> No
     assert refused.returncode == 1
     assert "ALLOWED_ORIGINS" in refused.stderr
     assert "SMTP_USER" in refused.stderr
+    assert "RESET" not in refused.stderr
