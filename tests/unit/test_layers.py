@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 APP = Path(__file__).parents[2] / "app"
-LAYERS = ("models/{one}.py", "schemas/{one}.py", "crud/{one}.py", "services/{many}.py", "api/routes/{many}.py", "../tests/api/test_{many}.py")
+LAYERS = (
+    "models/{one}.py",
+    "schemas/{one}.py",
+    "crud/{one}.py",
+    "services/{many}.py",
+    "api/routes/{many}.py",
+    "../tests/api/test_{many}.py",
+)
 #: Routes that serve no resource of their own.
 OTHERS = frozenset({"__init__", "auth", "events", "health", "imports", "pages"})
 
