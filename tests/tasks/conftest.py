@@ -24,6 +24,9 @@ from app.crud import outbox
 from app.local.servers import Running, start, wait_until_ready
 from app.local.servers import valkey as valkey_server
 from app.local.servers.ports import free_port
+from app.services.storage import Storage, open_storage
+from tests.conftest import WorkerBucket
+from tests.tasks.imports import Admin, Imports
 
 REPOSITORY = Path(__file__).parents[2]
 PROBES = "tests.tasks.probe_tasks"  # not imported: a worker alone has the settings it needs
@@ -244,3 +247,16 @@ async def resources(task_settings: Settings, empty_tables: None, valkey: Redis) 
     """What a worker's process holds open, held by the test itself."""
     async with open_resources(task_settings, "tests") as held:
         yield held
+
+
+@pytest.fixture
+async def storage(settings: Settings, s3: WorkerBucket) -> AsyncGenerator[Storage]:
+    """The way to this worker's bucket."""
+    async with open_storage(settings) as storage:
+        yield storage
+
+
+@pytest.fixture
+def imported(database: Database, storage: Storage, superuser_connection: Admin) -> Imports:
+    """Imports into an empty database."""
+    return Imports(database, storage, superuser_connection)

@@ -1,111 +1,27 @@
-"""Imports in workers: what becomes of the rows, whatever becomes of the worker."""
+"""Imports: what becomes of the rows, whatever becomes of the one who imports them."""
 
 import asyncio
-import hashlib
-import json
-import os
-import signal
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from app.core.autocommit import Runner
 from app.core.config import Settings
-from app.core.database import Database
 from app.core.errors import ServiceUnavailable
 from app.core.resources import open_resources
-from app.crud import outbox
 from app.services import import_parsing, import_runner, imports
 from app.services.delivery import ClaimLost, Postpone
-from app.services.storage import Storage, open_storage
-from tests.conftest import WorkerBucket
-from tests.tasks.conftest import Outbox, StartWorker, Worker, until
-
-type Admin = asyncpg.Connection[asyncpg.Record]
-
-MEMORY_LIMIT_KIB = 250 * 1024
+from app.services.storage import open_storage
+from tests.tasks.imports import Imports, hold, numbers, rows
 
 
 class Died(Exception):  # noqa: N818  # what happened, not an error of the code
     """What stands for the worker's death."""
-
-
-async def hold(_db: Runner) -> None:
-    """Hold on to nothing: no other worker is there."""
-
-
-@pytest.fixture
-async def storage(settings: Settings, s3: WorkerBucket) -> AsyncGenerator[Storage]:
-    """The way to this worker's bucket."""
-    async with open_storage(settings) as storage:
-        yield storage
-
-
-@dataclass
-class Imports:
-    """Makes jobs as the API does, and looks at what came of them."""
-
-    database: Database
-    storage: Storage
-    connection: Admin
-
-    async def owner(self) -> int:
-        """Return a new user."""
-        query = "INSERT INTO users (email, password_hash) VALUES ($1, 'x') RETURNING id"
-        made: int = await self.connection.fetchval(query, f"{uuid4().hex}@example.com")
-        return made
-
-    async def store(self, content: bytes) -> dict[str, Any]:
-        """Put a file into the store and return the parameters of its import."""
-
-        async def pieces() -> AsyncGenerator[bytes]:
-            for begin in range(0, len(content), 65_536):
-                yield content[begin : begin + 65_536]
-
-        key = f"imports/0/{uuid4().hex}"
-        checksum = hashlib.sha256(content).hexdigest()
-        stored = await self.storage.put(key, pieces(), size=len(content), content_type="text/csv", checksum_sha256=checksum)
-        return {"object_key": key, "size": stored.size, "etag": stored.etag, "format": "csv"}
-
-    async def make(self, content: bytes, **parameters: Any) -> int:
-        """Return the job that imports a file."""
-        values = await self.store(content) | parameters
-        query = "INSERT INTO jobs (owner_id, kind, parameters) VALUES ($1, 'import', $2) RETURNING id"
-        made: int = await self.connection.fetchval(query, await self.owner(), json.dumps(values))
-        return made
-
-    async def run(self, job_id: int, hold: import_runner.Hold = hold) -> None:
-        """Run a job in this process."""
-        await import_runner.run(self.database, self.storage, job_id, hold)
-
-    async def job(self, job_id: int) -> dict[str, Any]:
-        """Return a job's row."""
-        row = await self.connection.fetchrow("SELECT * FROM jobs WHERE id = $1", job_id)
-        assert row is not None
-        return dict(row) | {name: json.loads(row[name]) for name in ("parameters", "checkpoint", "errors")}
-
-    async def titles(self) -> list[str]:
-        """Return the titles of all items in the order they were made."""
-        return [row["title"] for row in await self.connection.fetch("SELECT title FROM items ORDER BY id")]
-
-    async def events(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the promised events."""
-        rows = await self.connection.fetch("SELECT name, payload::text AS payload FROM outbox WHERE kind = 'event' ORDER BY id")
-        return [(row["name"], json.loads(row["payload"])) for row in rows]
-
-
-@pytest.fixture
-def imported(database: Database, storage: Storage, superuser_connection: Admin) -> Imports:
-    """Imports into an empty database."""
-    return Imports(database, storage, superuser_connection)
 
 
 @pytest.fixture
@@ -113,16 +29,6 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> int:
     """Batches of ten rows, so that small files have many."""
     monkeypatch.setattr(import_parsing, "BATCH_ROWS", 10)
     return 10
-
-
-def rows(count: int) -> bytes:
-    """Return a CSV file whose titles are the rows' numbers."""
-    return b"title\n" + b"".join(b"%d\n" % number for number in range(1, count + 1))
-
-
-def numbers(count: int) -> list[str]:
-    """Return the titles of ``rows``."""
-    return [str(number) for number in range(1, count + 1)]
 
 
 async def test_good_rows_become_items_and_bad_ones_are_told(imported: Imports) -> None:
@@ -307,64 +213,6 @@ async def test_files_nobody_will_read_are_deleted_after_a_day(imported: Imports)
     assert await imported.connection.fetchval("SELECT array_agg(job_id) FROM uploads") == [waiting]
 
 
-def peak_kib(pid: int) -> int:
-    """Return the most memory a process has held, in KiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
-
-
-def only_child(worker: Worker) -> int:
-    """Return the process that runs a worker's tasks."""
-    children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children").read_text().split()
-    (child,) = {int(pid) for pid in children} - {worker.relay()}
-    return child
-
-
-async def promise(imported: Imports, content: bytes) -> int:
-    """Return a job whose task is promised."""
-    job_id = await imported.make(content)
-    async with imported.database.write() as session:
-        await outbox.add_task(session, imports.TASK, {"job_id": job_id}, headers={})
-    return job_id
-
-
-async def test_an_import_whose_worker_is_killed_in_the_middle_is_exact(
-    imported: Imports, start_worker: StartWorker, promised: Outbox
-) -> None:
-    count = 60_000
-    content = b"title,attributes\n" + b"".join(b'%d,"{""n"":%d,""text"":""some words""}"\n' % (n, n) for n in range(1, count + 1))
-    job_id = await promise(imported, content)
-    worker = await start_worker("--queues", "bulk-queue").ready()
-    seen = [0]
-
-    async def progress() -> int:
-        seen.append((await imported.job(job_id))["progress"])
-        return seen[-1]
-
-    for _ in range(2):
-        before = seen[-1]
-        await until(lambda before=before: _beyond(progress, before))
-        child = only_child(worker)
-        assert peak_kib(child) < MEMORY_LIMIT_KIB
-        os.kill(child, signal.SIGKILL)
-    assert 0 < await progress() < count
-    await until(lambda: _is(imported, job_id, "finished"), seconds=60)
-    job = await imported.job(job_id)
-    assert (job["progress"], job["created"], job["failed"]) == (count, count, 0)
-    assert seen == sorted(seen)
-    assert await imported.connection.fetchval("SELECT count(DISTINCT title) = count(*) AND count(*) = $1 FROM items", count)
-    await promised.until_done()
-
-
-async def _beyond(progress: Any, before: int) -> bool:
-    return await progress() > before
-
-
-async def _is(imported: Imports, job_id: int, state: str) -> bool:
-    found: str = (await imported.job(job_id))["state"]
-    return found == state
-
-
 @dataclass
 class FakeMessage:
     """A task's message without its outbox."""
@@ -408,16 +256,3 @@ async def test_an_import_waits_for_a_store_that_is_away(imported: Imports, setti
     with pytest.raises(Postpone, match="store"):
         await perform(imported, settings, job_id, 10, ServiceUnavailable())
     assert (await imported.job(job_id))["state"] == "running"
-
-
-async def test_an_import_that_fails_again_and_again_fails_its_job(imported: Imports, start_worker: StartWorker, promised: Outbox) -> None:
-    job_id = await promise(imported, rows(3))
-    await imported.connection.execute("ALTER TABLE items ADD CONSTRAINT never CHECK (false) NOT VALID")
-    try:
-        await start_worker("--queues", "bulk-queue").ready()
-        await until(lambda: _is(imported, job_id, "failed"))
-    finally:
-        await imported.connection.execute("ALTER TABLE items DROP CONSTRAINT never")
-    assert "given up" in (await imported.job(job_id))["errors"][0]["detail"]
-    await until(lambda: imported.connection.fetchval("SELECT parked_at IS NOT NULL FROM outbox WHERE kind = 'task'"))
-    assert await imported.titles() == []
