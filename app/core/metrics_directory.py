@@ -5,6 +5,7 @@ relay of a Celery worker, is told with ``shared_environment()``; otherwise it wo
 """
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from typing import Final
 _SHARED: Final = "SHARED_METRICS_DIR"
 _LIBRARY: Final = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus_client looks
 _PREFIX: Final = "platform-metrics"
+_LOCK: Final = "lock"
 
 
 def alive(pid: int) -> bool:
@@ -34,12 +36,19 @@ def shared_environment() -> dict[str, str]:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders of masters that were killed: their process is gone, or its id is ours by now."""
+    """Remove the folders of masters that were killed: nobody holds their lock any more."""
     for folder in parent.glob(f"{_PREFIX}-*"):
-        with suppress(ValueError):
-            owner = int(folder.name.split("-")[2])
-            if owner == os.getpid() or not alive(owner):
-                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError), (folder / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make(parent: Path) -> Path:
+    """Make a folder that is locked before it gets the name under which others would sweep it."""
+    made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}-", dir=parent))
+    lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDONLY)  # open until this process and those forked from it are gone
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return made.rename(parent / made.name.removeprefix("."))
 
 
 def _remove(folder: Path, owner: int) -> None:
@@ -56,8 +65,9 @@ def open_directory() -> Path:
     if shared is not None and Path(shared).is_dir():
         folder = Path(shared)
     else:
-        _sweep(Path(tempfile.gettempdir()))
-        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}-{os.getpid()}-"))
+        parent = Path(tempfile.gettempdir())
+        _sweep(parent)
+        folder = _make(parent)
         atexit.register(_remove, folder, os.getpid())
     os.environ[_LIBRARY] = str(folder)
     return folder

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import re
 import signal
@@ -283,15 +284,16 @@ def test_methods_that_nobody_defined_do_not_multiply_the_series() -> None:
 def test_folders_of_masters_that_are_gone_are_swept_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(metrics.DIRECTORY))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    for name in (f"platform-metrics-{ended.pid}-x", f"platform-metrics-{os.getpid()}-x", "platform-metrics-1-x", "platform-metrics-y-x"):
+    for name in ("platform-metrics-gone", "platform-metrics-held", "platform-metrics-strange"):
         (tmp_path / name).mkdir()
-    made = metrics_directory.open_directory()
-    assert {path.name for path in tmp_path.iterdir()} == {made.name, "platform-metrics-1-x", "platform-metrics-y-x"}
+    (tmp_path / "platform-metrics-gone" / "lock").touch()
+    with (tmp_path / "platform-metrics-held" / "lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        made = metrics_directory.open_directory()
+    assert {path.name for path in tmp_path.iterdir()} == {made.name, "platform-metrics-held", "platform-metrics-strange"}
     assert metrics_directory.shared_environment() == {"SHARED_METRICS_DIR": str(made)}
-    monkeypatch.setenv("SHARED_METRICS_DIR", str(tmp_path / "platform-metrics-1-x"))
-    assert metrics_directory.open_directory() == tmp_path / "platform-metrics-1-x"
+    monkeypatch.setenv("SHARED_METRICS_DIR", str(tmp_path / "platform-metrics-held"))
+    assert metrics_directory.open_directory() == tmp_path / "platform-metrics-held"
 
 
 def test_gunicorns_master_serves_and_its_workers_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
