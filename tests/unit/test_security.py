@@ -148,7 +148,9 @@ def test_new_tokens_are_signed_with_the_first_key() -> None:
     assert verify_access_token(SETTINGS, token) == verify_access_token(make_settings(SECRET_KEY_FALLBACKS=FORMER_KEY), token)
 
 
-@pytest.mark.parametrize("key", ['{"keys": ["a key of thirty-two bytes"]}', '["the first key of it", "the other"]', "1234567890" * 4, f'"{"quoted" * 6}"'])
+@pytest.mark.parametrize(
+    "key", ['{"keys": ["a key of thirty-two bytes"]}', '["the first key of it", "the other"]', "1234567890" * 4, f'"{"quoted" * 6}"']
+)
 def test_a_key_that_reads_as_json_is_a_key_as_it_is(key: str) -> None:
     settings = make_settings(SECRET_KEY=key)
     claims = verify_access_token(settings, create_access_token(settings, user_id=7, session_id=SESSION))

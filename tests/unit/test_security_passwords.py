@@ -122,7 +122,12 @@ async def test_passwords_are_hashed_by_as_many_threads_as_allowed(monkeypatch: p
 
 async def test_more_passwords_than_can_be_worked_on_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     leave = threading.Event()
-    monkeypatch.setattr(passwords, "hash_password", lambda _: leave.wait(10))
+
+    def hash_slowly(_password: str) -> str:
+        leave.wait(10)
+        return "hash"
+
+    monkeypatch.setattr(passwords, "hash_password", hash_slowly)
     hasher = Passwords(1)
     waiting = [asyncio.create_task(hasher.hash("strongpassword")) for _ in range(passwords.MAX_WAITING)]
     await asyncio.sleep(0)
