@@ -48,7 +48,7 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 #: What passes: a server restarts, a connection breaks.
 PASSING: Final = (RedisError, KombuError, OperationalError, ServiceUnavailable, DBAPIError, *CONNECTION_LOST)
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("app.tasks.relay")  # not __main__
 
 
 def celery_sender(celery: Celery) -> relay.Send:
@@ -95,7 +95,7 @@ async def _outlast[Result](work: Callable[[], Awaitable[Result]]) -> Result | No
     try:
         return await work()
     except PASSING as error:
-        logger.warning("the relay waits: %s: %s", type(error).__name__, error)
+        logger.warning("the relay waits: %s: %s", type(error).__name__, str(error).partition("\n")[0])
     except Exception as error:
         logger.exception("the relay failed")
         capture(error)

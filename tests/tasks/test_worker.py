@@ -79,6 +79,17 @@ async def test_a_task_that_lacks_something_waits_without_losing_a_try(worker: Wo
     assert len(promised.traces(key, "done")) == 1
 
 
+async def test_a_database_that_drops_every_connection_costs_a_moment_and_no_task(worker: Worker, promised: Outbox) -> None:
+    running = await promised.promise("sleep", seconds=2)
+    await until(lambda: promised.traces(running, "started"))
+    drop = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = ANY($1)"
+    assert await promised.connection.fetchval(drop, ["worker", "relay"]) >= 2
+    other = await promised.promise("succeed")
+    await promised.until_done()
+    assert len(promised.traces(running, "started")) == len(promised.traces(running, "done")) == 1
+    assert len(promised.traces(other, "done")) == 1
+
+
 async def test_a_relay_that_dies_is_replaced(worker: Worker, promised: Outbox) -> None:
     first = await until(worker.relay)
     os.kill(first, signal.SIGKILL)
