@@ -100,7 +100,7 @@ def verify_access_token(settings: Settings, token: str) -> AccessClaims:
         if user_id > MAX_USER_ID:
             raise InvalidToken
         return AccessClaims(user_id=user_id, session_id=UUID(claims["sid"]), expires_at=int(claims["exp"]))
-    except (JWTError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (JWTError, KeyError, TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise InvalidToken from error
 
 
