@@ -164,6 +164,8 @@ def document(app: FastAPI, settings: Settings) -> Json:
         for method, operation in operations.items():
             _complete(operation, limited=policy_of(method.upper(), path, settings.API_V1_STR) is not None)
     _add_components(made)
+    for flow in made["components"]["securitySchemes"]["OAuth2PasswordBearer"]["flows"].values():
+        flow |= {"tokenUrl": f"{settings.API_V1_STR}/auth/login", "refreshUrl": f"{settings.API_V1_STR}/auth/refresh"}
     for operations in made["paths"].values():
         for operation in operations.values():
             _name_body(operation, made["components"]["schemas"])

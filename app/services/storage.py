@@ -26,8 +26,8 @@ MAX_UPLOAD_BYTES: Final = 5 * 2**30
 UPLOAD_LIFETIME: Final = timedelta(hours=1)
 CONNECT_TIMEOUT_SECONDS: Final = 3
 READ_TIMEOUT_SECONDS: Final = 10
-#: Below PostgreSQL's patience with idle transactions: a request may hold one while it stores a file.
-PUT_TIMEOUT_SECONDS: Final = 12
+#: Below PostgreSQL's patience with idle transactions: a request may hold one while it asks the store.
+CALL_TIMEOUT_SECONDS: Final = 12
 READ_BYTES: Final = 256 * 1024
 READ_ATTEMPTS: Final = 4
 RETRY_SECONDS: Final = 0.5
@@ -137,7 +137,8 @@ class Storage:
         """
         client = await self._client(self._settings.S3_ENDPOINT_URL)
         try:
-            found = await client.head_object(Bucket=self._settings.S3_BUCKET, Key=key, ChecksumMode="ENABLED")
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                found = await client.head_object(Bucket=self._settings.S3_BUCKET, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if _code(error) in _GONE:
                 return None
@@ -258,7 +259,7 @@ class Storage:
 
     def _http_session(self) -> aiohttp.ClientSession:
         if self._http is None:
-            timeout = aiohttp.ClientTimeout(total=PUT_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
             self._http = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
         return self._http
 

@@ -137,3 +137,9 @@ async def test_who_waits_for_the_drain_goes_on_when_it_begins() -> None:
     assert not waiting.done()
     drain.begin()
     await waiting
+
+
+async def test_a_probe_may_name_the_pod_by_its_address(client: httpx.AsyncClient) -> None:
+    by_address = {"Host": "10.1.2.3:8000"}
+    assert (await client.get("/health/live", headers=by_address)).status_code == 200
+    assert (await client.get("/", headers=by_address)).status_code == 400

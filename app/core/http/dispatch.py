@@ -222,7 +222,7 @@ class Dispatch:
     async def _answer(self, exchange: Exchange, given: dict[bytes, bytes], segments: list[str], receive: Receive, send: Send) -> None:
         scope, entry = exchange.scope, exchange.entry
         try:
-            self._refuse_unclear(scope, given)
+            self._refuse_unclear(exchange, given)
             if exchange.method == "OPTIONS" and b"access-control-request-method" in given and b"origin" in given:
                 await _send_head(exchange, send, 204, self._cors.preflight(given[b"origin"]))
                 return
@@ -249,7 +249,7 @@ class Dispatch:
         """Let a WebSocket through to its route, or refuse it before the upgrade; taken down as answered with 101."""
         marked = _marking(exchange, send, self._record)
         try:
-            self._refuse_unclear(exchange.scope, given)
+            self._refuse_unclear(exchange, given)
             await self._limit(exchange, given.get(b"authorization"))
             await self._inner(exchange.scope, receive, marked)
         except Exception as error:
@@ -260,9 +260,11 @@ class Dispatch:
             )
             await response(exchange.scope, receive, marked)
 
-    def _refuse_unclear(self, scope: Scope, given: dict[bytes, bytes]) -> None:
+    def _refuse_unclear(self, exchange: Exchange, given: dict[bytes, bytes]) -> None:
         """Refuse what is for another host, or could be read in two ways."""
-        self._hosts.refuse_foreign(scope["headers"])
+        scope, entry = exchange.scope, exchange.entry
+        if entry is None or entry.policy is not None:  # probes of the platform name the pod by its address
+            self._hosts.refuse_foreign(scope["headers"])
         if len(given) != len(scope["headers"]):
             strict.refuse_doubled(scope["headers"])
         query: bytes = scope["query_string"]
