@@ -60,6 +60,13 @@ def test_every_route_of_the_api_is_in_the_document(app: FastAPI, document: dict[
     assert {name for name, _ in operations(document)} == set(routes(app)) - hidden
 
 
+def test_the_document_follows_the_base_path(settings: Settings) -> None:
+    made = create_app(settings.model_copy(update={"API_V1_STR": "/v2"})).openapi()
+    flows = made["components"]["securitySchemes"]["OAuth2PasswordBearer"]["flows"]
+    assert flows["password"]["tokenUrl"] == "/v2/auth/login"
+    assert {path for path in made["paths"] if not path.startswith("/v2/")} == {"/", "/health/live", "/health/ready", "/health/startup"}
+
+
 # --- the rows hold
 
 
