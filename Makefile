@@ -39,7 +39,7 @@ flights: environment ## Import the flights of 2013 into the running stack: ARGS=
 
 .PHONY: test
 test: lint types ## Run everything: lint, types, all tests with coverage: ARGS="-k words"
-	@$(PYTHON_ENV)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term $(ARGS)
+	@$(PYTHON_ENV)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
 .PHONY: lint
 lint: environment ## Look for mistakes and bad style

@@ -20,6 +20,7 @@ from app.local.servers import postgres as postgres_server
 from app.local.servers import s3 as s3_server
 from app.local.servers import valkey as valkey_server
 from app.local.servers.ports import free_port, free_ports
+from tests.scheduling import Scheduling, put_slow_first
 from tests.servers import Host, SuiteServers, host_servers, wait_for_servers
 from tests.worker import Mailbox, WorkerBucket, WorkerDatabase
 
@@ -41,6 +42,17 @@ for name in Settings.model_fields:
 def pytest_configure_node(node: Any) -> None:
     """Start the servers while xdist starts its workers, and tell each worker where they are."""
     node.workerinput["servers"] = str(_host(node.config).folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Let the tests of a file, which may share something costly, run on one worker."""
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    put_slow_first(items)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ import pytest
 from app.local.place import REPOSITORY
 from app.local.processes import children
 
-# One worker runs all of this file, so that one stack is enough. Starting it takes as long as many tests.
-pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 SERVERS = ("postgres", "valkey", "s3", "mail")
 PROCESSES = ("worker-main", "worker-bulk", "beat")
@@ -122,15 +122,22 @@ def api_answers(stack: Stack, seconds: float) -> None:
     eventually(ready, seconds)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+@contextmanager
+def new_stack() -> Generator[Stack]:
+    """Return a stack that was never started, in a folder that PostgreSQL's account can enter even if root runs the tests."""
     folder = Path(tempfile.mkdtemp(prefix="platform-stack-"))
-    folder.chmod(0o711)  # else PostgreSQL's data goes elsewhere when root runs the tests
+    folder.chmod(0o711)
     stack = Stack(folder / "local")
-    stack.start()
     yield stack
     stack.call("stop")
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with new_stack() as stack:
+        stack.start()
+        yield stack
 
 
 def test_a_started_stack_says_where_everything_is(stack: Stack) -> None:
@@ -179,11 +186,11 @@ def test_a_second_run_in_the_same_folder_is_refused_and_harms_nothing(stack: Sta
     assert stack.description == before
 
 
-def test_a_port_that_is_taken_is_named_with_what_to_do(stack: Stack, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named_with_what_to_do(stack: Stack) -> None:
     port = stack.description["api_url"].rpartition(":")[2]
-    second = Stack(tmp_path / "local")
-    second.environment["API_PORT"] = port
-    refused = second.call("run")
+    with new_stack() as second:
+        second.environment["API_PORT"] = port
+        refused = second.call("run")
     assert refused.returncode == 1
     assert f"Port {port}" in refused.stderr
     assert "make run API_PORT=" in refused.stderr
@@ -248,10 +255,10 @@ def test_a_folder_that_is_not_a_stacks_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_settings_that_contradict_each_other_are_all_named(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "local")
-    stack.environment |= {"ALLOWED_ORIGINS": "*", "SMTP_USER": "x"}
-    refused = stack.call("run")
+def test_settings_that_contradict_each_other_are_all_named() -> None:
+    with new_stack() as stack:
+        stack.environment |= {"ALLOWED_ORIGINS": "*", "SMTP_USER": "x"}
+        refused = stack.call("run")
     assert refused.returncode == 1
     assert "ALLOWED_ORIGINS" in refused.stderr
     assert "SMTP_USER" in refused.stderr
