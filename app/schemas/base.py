@@ -45,6 +45,14 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(
 STORABLE: Final = AfterValidator(refuse_unstorable)
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: An integer as JSON Schema has it: `1.0` is one.
+Integer = Annotated[int, BeforeValidator(_whole)]
+
+
 class Schema(BaseModel):
     """Base of what the service sends."""
 

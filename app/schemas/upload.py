@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from app.schemas.base import STORABLE, Body, Schema, UtcTime
+from app.schemas.base import STORABLE, Body, Integer, Schema, UtcTime
 
 MAX_UPLOAD_BYTES = 5 * 2**30
 
@@ -21,7 +21,7 @@ class UploadCreate(Body):
 
     filename: Annotated[str, StringConstraints(min_length=1, max_length=255), STORABLE] = Field(examples=["flights.csv"])
     content_type: MediaType = Field(examples=["text/csv"])
-    size: int = Field(ge=1, le=MAX_UPLOAD_BYTES, description="In bytes.", examples=[1048576])
+    size: Integer = Field(ge=1, le=MAX_UPLOAD_BYTES, description="In bytes.", examples=[1048576])
     checksum_sha256: str = Field(
         pattern=r"^[0-9a-fA-F]{64}$",
         description="SHA-256 of the content, in hexadecimal.",

@@ -38,6 +38,7 @@ BODY: Final[dict[str, Any]] = {
                     "title": "ImportFile",
                     "type": "object",
                     "required": ["file"],
+                    "additionalProperties": False,
                     "properties": {"file": {"type": "string", "format": "binary", "description": "A CSV or NDJSON file."}},
                 },
                 "encoding": {"file": {"contentType": "text/csv, application/x-ndjson"}},
