@@ -108,7 +108,7 @@ def is_of_interest(part: str, line: str) -> bool:
         case "postgres":
             return " LOG: " not in line
         case "valkey":
-            return " # " in line
+            return " # " in line and "bye bye" not in line
         case "s3":
             return line.startswith("F")
         case _:

@@ -246,6 +246,7 @@ async def run_stack(place: Place, environ: dict[str, str], console: Console, *, 
         loop.add_signal_handler(number, on_signal)
     try:
         await stack.run(stop, reload=reload)
+        console.say(f"stopped; the data stays in {place.folder}")
     except* StackError as group:
         raise _first(cast("BaseExceptionGroup[BaseException]", group)) from None
 
