@@ -34,6 +34,8 @@ def run(
         remedy = f"\n{error.remedy}" if error.remedy else ""
         sys.stderr.write(f"\nERROR: {error.problem}{remedy}\n")
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:  # before anything was started
+        raise typer.Exit(130) from None
 
 
 def stop(local_dir: LocalDir = ".local") -> None:

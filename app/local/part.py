@@ -18,6 +18,8 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 10
 MOST_EARLY_ENDS = 3
 POLL_SECONDS = 0.05
+#: How long the output of a part that ended is followed; something it left behind may keep it open.
+LAST_WORDS_SECONDS = 1
 CHUNK_BYTES = 64 * 1024
 
 #: Threads that wait for a process to end, one each.
@@ -109,13 +111,15 @@ class Part:
         self._process = process
         self.changed()
         async with asyncio.TaskGroup() as tasks:
-            followers = [tasks.create_task(self._follow(output)), tasks.create_task(self._watch(process))]
+            following, watching = tasks.create_task(self._follow(output)), tasks.create_task(self._watch(process))
             status = await asyncio.get_running_loop().run_in_executor(_waiters, process.wait)
             kill_group(process.pid)  # what it started must not hold its port or its files
             became_ready = self.ready.is_set()
             self.ready.clear()
             self._children = []
-            followers[1].cancel()
+            watching.cancel()
+            await asyncio.wait({following}, timeout=LAST_WORDS_SECONDS)
+            following.cancel()
         return status, became_ready
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], int]:
@@ -136,13 +140,15 @@ class Part:
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb")
         )
         rest = b""
-        while chunk := await reader.read(CHUNK_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if lines:
-                self.console.lines(self.name, [line.decode(errors="replace") for line in lines])
-        if rest:
-            self.console.lines(self.name, [rest.decode(errors="replace")])
-        transport.close()
+        try:
+            while chunk := await reader.read(CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if lines:
+                    self.console.lines(self.name, [line.decode(errors="replace") for line in lines])
+            if rest:
+                self.console.lines(self.name, [rest.decode(errors="replace")])
+        finally:
+            transport.close()
 
     async def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Notice when it answers, end it when it never does, and keep an eye on who does its work."""

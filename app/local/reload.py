@@ -1,6 +1,6 @@
 """Changes of the code while the stack runs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def _matters(change: Change, path: str) -> bool:
     return path.endswith(".py") and not path.startswith(str(REPOSITORY / "app" / "local")) and _usual(change, path)
 
 
-async def changes(console: Console) -> AsyncIterator[CodeChange]:
+async def changes(console: Console) -> AsyncGenerator[CodeChange]:
     """Yield changes of the code, except those that do not even compile, which are reported."""
     folders = [REPOSITORY / name for name in WATCHED]
     watching: AsyncIterator[set[tuple[Change, str]]] = awatch(*folders, watch_filter=_matters, debounce=DEBOUNCE_MS)
