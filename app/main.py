@@ -42,6 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title=settings.PROJECT_NAME,
         version=settings.VERSION,
+        redirect_slashes=False,  # the dispatcher does, without naming scheme and host, which a proxy may have changed
         openapi_url=None,  # `pages` serves it, with the two pages that show it
         generate_unique_id_function=openapi.operation_id,
         lifespan=lifespan,

@@ -224,15 +224,15 @@ class Dispatch:
         try:
             self._refuse_unclear(exchange, given)
             if exchange.method == "OPTIONS" and b"access-control-request-method" in given and b"origin" in given:
-                await _send_head(exchange, send, 204, self._cors.preflight(given[b"origin"]))
+                exchange.cors = self._cors.preflight(given[b"origin"])
+                await _send_head(exchange, send, 204, [])
                 return
             await self._limit(exchange, given.get(b"authorization"))
             if exchange.method in WITH_BODY:
                 limit = body.MAX_BODY_BYTES if entry is None else entry.body_limit
                 body.refuse_large(body.declared_length(scope["headers"]), limit)
                 receive = body.limited(receive, limit)
-            if entry is None and (allowed := self._table.allowed(segments)):
-                await _send_allowed(exchange, send, allowed)
+            if entry is None and await self._answered_beside(exchange, segments, send):
                 return
             if entry is None or entry.plan is None:
                 await self._inner(_as_get(scope), receive, _marking(exchange, send))
@@ -244,6 +244,21 @@ class Dispatch:
                 await _send_problem(exchange, send, problems.from_exception(error))
             return
         await _send_response(exchange, receive, send, response)
+
+    async def _answered_beside(self, exchange: Exchange, segments: list[str], send: Send) -> bool:
+        """Answer what is beside a route, by its method or by a slash at the end; tell whether it was."""
+        if allowed := self._table.allowed(segments):
+            await _send_allowed(exchange, send, allowed)
+            return True
+        path: bytes = exchange.scope["raw_path"]
+        slashed = path.endswith(b"/")
+        other = segments[:-1] if slashed else [*segments, ""]
+        if not any(other[-2:]) or (slashed and not other[-1]) or not self._table.allowed(other):
+            return False
+        query: bytes = exchange.scope["query_string"]
+        location = (path[:-1] if slashed else path + b"/") + (b"?" + query if query else b"")
+        await _send_head(exchange, send, HTTPStatus.TEMPORARY_REDIRECT, [(b"location", location), (b"content-length", b"0")])
+        return True
 
     async def _upgrade(self, exchange: Exchange, given: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         """Let a WebSocket through to its route, or refuse it before the upgrade; taken down as answered with 101."""
