@@ -8,8 +8,8 @@ from app.core.errors import MalformedRequest
 
 type Headers = list[tuple[bytes, bytes]]
 
-#: Headers that mean something else when they come twice. ``Host`` and ``Content-Length`` have checks of their own.
-SINGLE: Final = frozenset({b"authorization", b"content-type", b"origin"})
+#: Headers that mean something else when they come twice. ``Content-Length`` has the parser's check.
+SINGLE: Final = frozenset({b"host", b"authorization", b"content-type", b"origin"})
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 

@@ -20,6 +20,8 @@ NOT_HTTP = [
 )
 async def test_a_host_that_is_somebody_else_is_400(service: Service, superuser: Person, everything: list[Operation], host: str) -> None:
     for operation in everything:
+        if operation.path.startswith("/health/"):
+            continue  # the platform's probes name a process by its address
         answer = await ask(service, operation.method, operation.path, {**by(superuser), "Host": host}, b"")
         assert refused(answer, 400, because=operation)["type"] == "/errors/invalid-host"
 
