@@ -14,7 +14,7 @@ LAYERS = (
     "../tests/api/test_{many}.py",
 )
 #: Routes that serve no resource of their own.
-OTHERS = frozenset({"__init__", "auth", "events", "health", "imports", "pages"})
+OTHERS = frozenset({"__init__", "auth", "events", "health", "imports", "live", "pages"})
 
 
 @pytest.mark.parametrize("resource", sorted({path.stem for path in (APP / "api/routes").glob("*.py")} - OTHERS))
