@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from app.core.config import get_settings
 from app.core.logging import configure_logging
-from app.core.metrics_server import MetricsServer, serve_metrics
+from app.core.metrics_server import MetricsProcess
 
 _settings: Final = get_settings()
 _SPARE_SECONDS: Final = 5
@@ -28,27 +28,23 @@ logger_class = "app.core.gunicorn_log.Logger"
 
 def when_ready(_server: Any) -> None:
     """Serve the metrics of all workers."""
-    _Master.metrics = serve_metrics(_settings)
+    if _settings.METRICS_PORT:
+        _Master.metrics = MetricsProcess()
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
     """Send a worker's log through the service's own: making the worker gave uvicorn's loggers to gunicorn."""
     configure_logging(_settings.LOG_LEVEL, environment=_settings.ENVIRONMENT)
-    _close_metrics()
 
 
 def on_exit(_server: Any) -> None:
     """Stop serving metrics."""
-    _close_metrics()
+    process, _Master.metrics = _Master.metrics, None
+    if process is not None:
+        process.close()
 
 
 class _Master:
-    """What the master holds while it runs; a worker lets go of it."""
+    """What the master holds while it runs."""
 
-    metrics: MetricsServer | None = None
-
-
-def _close_metrics() -> None:
-    server, _Master.metrics = _Master.metrics, None
-    if server is not None:
-        server.close()
+    metrics: MetricsProcess | None = None

@@ -38,7 +38,11 @@ def began(pid: int) -> str | None:
 
 
 def children(pid: int) -> list[int]:
-    """Return the living children of a process, oldest first."""
+    """Return the living children that a process forked to do its work, oldest first; those that run another program are none."""
+    return [child for child in _all_children(pid) if _command(child) == _command(pid)]
+
+
+def _all_children(pid: int) -> list[int]:
     if sys.platform != "linux":
         pairs = (line.split() for line in _ps("-A", "-o", "pid=,ppid=").splitlines())
         return sorted(int(child) for child, parent in pairs if int(parent) == pid)
@@ -48,6 +52,16 @@ def children(pid: int) -> list[int]:
     except OSError:
         found = [int(entry) for entry in os.listdir(PROC) if entry.isdigit() and (_stat(int(entry)) or ["", ""])[1] == str(pid)]  # noqa: PTH208
     return sorted(child for child in found if (fields := _stat(child)) and fields[0] != "Z")
+
+
+def _command(pid: int) -> str | None:
+    """Return a process's command line, ``None`` where it is gone."""
+    if sys.platform != "linux":
+        return _ps("-o", "command=", "-p", str(pid)) or None
+    try:
+        return (PROC / str(pid) / "cmdline").read_text(errors="replace")
+    except OSError:
+        return None
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -25,6 +25,7 @@ from app.core.celery_app import create_celery
 from app.core.config import Settings, get_settings
 from app.core.errors import ServiceUnavailable
 from app.core.logging import configure_logging
+from app.core.metrics_server import serve_metrics
 from app.core.redis import connect
 from app.core.resources import Resources, open_resources
 from app.core.sentry import capture, start_sentry
@@ -219,6 +220,7 @@ def main() -> None:
     settings = get_settings()
     configure_logging(settings.LOG_LEVEL, environment=settings.ENVIRONMENT)
     start_sentry(settings, "relay")
+    serve_metrics(settings)
     uvloop.run(run(settings, arguments.parent, arguments.heartbeat))
 
 

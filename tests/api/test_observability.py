@@ -41,12 +41,16 @@ class Service:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def workers(self) -> set[int]:
+        """Process ids of the workers; the child that serves the metrics is none."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return {int(pid) for pid in children.split()}
+        return {int(pid) for pid in children.split() if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
     async def metric(self, name: str, **labels: str) -> float:
         async with httpx.AsyncClient() as client:
-            page = (await client.get(self.metrics_url)).text
+            try:
+                page = (await client.get(self.metrics_url)).text
+            except httpx.TransportError:
+                return 0  # its process has not begun to answer
         samples = [s for family in text_string_to_metric_families(page) for s in family.samples if s.name == name]
         return sum(s.value for s in samples if labels.items() <= s.labels.items())
 

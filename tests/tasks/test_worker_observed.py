@@ -27,7 +27,10 @@ class Observed:
 
     async def metric(self, name: str, **labels: str) -> float | None:
         async with httpx.AsyncClient() as client:
-            page = (await client.get(self.url)).text
+            try:
+                page = (await client.get(self.url)).text
+            except httpx.TransportError:
+                return None  # its relay has not begun to answer
         samples = [s for family in text_string_to_metric_families(page) for s in family.samples if s.name == name]
         found = [s.value for s in samples if labels.items() <= s.labels.items()]
         return sum(found) if found else None
