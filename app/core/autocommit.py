@@ -174,6 +174,9 @@ class Autocommit:
         connection = await self._acquire()
         try:
             found = await fetch(connection, statement.text, *statement.arguments(values))
+        except asyncpg.InternalClientError as error:  # PostgreSQL's farewell came in the moment the statement was to go
+            connection.terminate()
+            raise ConnectionResetError("the connection ended before the statement") from error
         except asyncpg.InterfaceError as error:
             if connection.is_closed():
                 raise ConnectionResetError("the connection ended before the statement") from error

@@ -14,6 +14,14 @@ from tests.api.events.conftest import LiveValkey, LocalApi, close_code, numbers,
 MISSED = {"type": "events.missed"}
 
 
+@pytest.fixture(autouse=True)
+async def connected(api: LocalApi) -> None:
+    """Begin when the process hears Redis again: the test before may have taken it away."""
+    async with asyncio.timeout(30):
+        while api.app.state.hub._subscriber._commands is None:  # noqa: ASYNC110  # the subscriber tells nobody
+            await asyncio.sleep(0.02)
+
+
 async def test_what_is_published_while_the_connection_is_lost_arrives_once(api: LocalApi, redis: Any, user: Person) -> None:
     async with api.connect(user, max_queue=None) as socket:
         for start in range(0, 500, 50):
