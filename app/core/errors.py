@@ -29,6 +29,8 @@ class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "Internal server error"
     description: ClassVar[str] = "Something failed on our side. Nothing of the request was kept; it is safe to repeat it."
+    #: Response headers that every instance carries.
+    own_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457 calls it a problem
     ) -> None:
         self.detail = detail or self.description
         self.errors = list(errors)
-        self.headers = dict(headers or {})
+        self.headers = {**self.own_headers, **(headers or {})}
         self.extra = dict(extra or {})
         super().__init__(self.detail)
 
@@ -74,16 +76,7 @@ class Unauthorized(Problem):
     slug = "unauthorized"
     title = "Authentication required"
     description = "Send a valid access token as `Authorization: Bearer <token>`."
-
-    def __init__(
-        self,
-        detail: str | None = None,
-        *,
-        errors: Sequence[FieldError] = (),
-        headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(detail, errors=errors, headers={"WWW-Authenticate": "Bearer", **(headers or {})}, extra=extra)
+    own_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Problem):
@@ -219,16 +212,7 @@ class ServiceUnavailable(Problem):
     slug = "service-unavailable"
     title = "Service unavailable"
     description = "A part of the service is not answering. Nothing of the request was kept; repeat it in a moment."
-
-    def __init__(
-        self,
-        detail: str | None = None,
-        *,
-        errors: Sequence[FieldError] = (),
-        headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
-        super().__init__(detail, errors=errors, headers={"Retry-After": "1", **(headers or {})}, extra=extra)
+    own_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
 def catalogue() -> dict[str, type[Problem]]:
