@@ -40,9 +40,9 @@ def start_sentry(settings: Settings, service: str) -> None:
     if settings.SENTRY_DSN is None:
         return
     import sentry_sdk  # noqa: PLC0415  # costs 30 MB and 0.3 s that only those pay who use it
-    from sentry_sdk.integrations.atexit import AtexitIntegration  # noqa: PLC0415
-    from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
-    from sentry_sdk.integrations.excepthook import ExcepthookIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.atexit import AtexitIntegration  # noqa: PLC0415  # only a service with a DSN pays for the import
+    from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415  # only a service with a DSN pays for the import
+    from sentry_sdk.integrations.excepthook import ExcepthookIntegration  # noqa: PLC0415  # only a service with a DSN pays for the import
 
     sentry_sdk.init(
         dsn=settings.SENTRY_DSN.get_secret_value(),

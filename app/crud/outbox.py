@@ -59,7 +59,7 @@ async def add_event(session: AsyncSession, user_id: int, type: str, data: dict[s
     session.info[PENDING] = True
 
 
-def event_insert(type: str, user_id: ColumnElement[int], data: ColumnElement[Any], source: FromClause) -> Insert:  # noqa: A002
+def event_insert(type: str, user_id: ColumnElement[int], data: ColumnElement[Any], source: FromClause) -> Insert:  # noqa: A002  # the frame's own word
     """Return the insert that promises one event per row of ``source``, to be part of a statement that causes the rows.
 
     Example::

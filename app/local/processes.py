@@ -50,7 +50,7 @@ def _all_children(pid: int) -> list[int]:
     try:
         found = [int(child) for child in listed.read_text().split()]
     except OSError:
-        found = [int(entry) for entry in os.listdir(PROC) if entry.isdigit() and (_stat(int(entry)) or ["", ""])[1] == str(pid)]  # noqa: PTH208
+        found = [int(entry) for entry in os.listdir(PROC) if entry.isdigit() and (_stat(int(entry)) or ["", ""])[1] == str(pid)]  # noqa: PTH208  # names are enough
     return sorted(child for child in found if (fields := _stat(child)) and fields[0] != "Z")
 
 
@@ -73,7 +73,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _ps(*arguments: str) -> str:
-    return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
+    return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607  # wherever the system keeps it
 
 
 def record(path: Path, running: Iterable[tuple[str, int]]) -> None:

@@ -128,4 +128,4 @@ async def _hand_over(client: aiosmtplib.SMTP, message: Message, mail: EmailMessa
 def _is_refused_for_good(error: Exception) -> bool:
     """Say whether the server refused this mail, rather than us or for now (RFC 5321, 4.2.1)."""
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
-    return all(isinstance(each, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError) and each.code >= 500 for each in refusals)  # noqa: PLR2004
+    return all(isinstance(each, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError) and each.code >= 500 for each in refusals)  # noqa: PLR2004  # permanent refusals (RFC 5321, 4.2.1)

@@ -35,8 +35,8 @@ def ingest() -> Iterator[Ingest]:
 def request_at_hand() -> Iterator[None]:
     tokens = [context.request_id.set("req-123"), context.user_id.set(77)]
     yield
-    context.request_id.reset(tokens[0])  # pyright: ignore[reportArgumentType]  # in the order they were set
-    context.user_id.reset(tokens[1])  # pyright: ignore[reportArgumentType]
+    context.request_id.reset(tokens[0])  # pyright: ignore[reportArgumentType]  # tokens of several types in one list
+    context.user_id.reset(tokens[1])  # pyright: ignore[reportArgumentType]  # tokens of several types in one list
 
 
 def fail(message: str = "it broke") -> Exception:

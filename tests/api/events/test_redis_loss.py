@@ -131,7 +131,7 @@ async def test_a_socket_whose_channel_cannot_be_opened_in_time_is_refused(
 ) -> None:
     with live_valkey.hanging():
         refusal = asyncio.create_task(api.refusal(user))
-        await until(lambda: user.id in {channel.user_id for channel in api.hub._channels.values()})  # pyright: ignore[reportPrivateUsage]
+        await until(lambda: user.id in {channel.user_id for channel in api.hub._channels.values()})
         live_valkey.kill()
         assert (await refusal)[0] == 503
         await live_valkey.start()
@@ -145,7 +145,7 @@ async def test_a_connection_lost_while_a_channel_opens_is_not_overlooked(
 
     async def read_and_lose(*args: Any) -> Any:
         found = await read(*args)
-        api.hub._lose()  # pyright: ignore[reportPrivateUsage]
+        api.hub._lose()
         return found
 
     monkeypatch.setattr(streams, "read", read_and_lose)

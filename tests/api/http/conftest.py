@@ -118,7 +118,7 @@ async def service(app: FastAPI, database: object, valkey: object) -> AsyncGenera
     """The application behind uvicorn in this process."""
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as gunicorn does; every second write would wait for 40 ms
-    config = Config(app, **{**Worker.CONFIG_KWARGS, "lifespan": "off", "loop": "none", "timeout_graceful_shutdown": 1})  # type: ignore[arg-type]
+    config = Config(app, **{**Worker.CONFIG_KWARGS, "lifespan": "off", "loop": "none", "timeout_graceful_shutdown": 1})  # type: ignore[arg-type]  # options of several types in one dict
     server = QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     port = listening.getsockname()[1]

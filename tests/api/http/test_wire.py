@@ -1,6 +1,7 @@
 """What arrives on the wire before it is a request: limits, malformed bytes, slow clients."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
@@ -148,12 +149,12 @@ async def test_a_body_that_announces_too_much_is_refused_and_its_client_gets_to_
 
 
 async def test_a_chunked_body_is_stopped_at_the_limit(service: Service) -> None:
-    async def chunks() -> object:
+    async def chunks() -> AsyncGenerator[bytes]:
         for _ in range(40):
             yield b"x" * 100_000
 
     async with httpx.AsyncClient(base_url=service.url) as client:
-        response = await client.post("/api/v1/auth/refresh", content=chunks(), headers={"Content-Type": "application/json"})  # type: ignore[arg-type]
+        response = await client.post("/api/v1/auth/refresh", content=chunks(), headers={"Content-Type": "application/json"})
     assert response.status_code == 413
 
 

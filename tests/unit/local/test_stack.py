@@ -160,7 +160,7 @@ def test_the_first_superuser_can_sign_in(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(("name", "owns"), [("database_url", False), ("migration_database_url", True)])
-def test_the_two_database_urls_are_of_two_roles(stack: Stack, name: str, owns: bool) -> None:  # noqa: FBT001
+def test_the_two_database_urls_are_of_two_roles(stack: Stack, name: str, owns: bool) -> None:  # noqa: FBT001  # a parameter of the test
     assert query(stack.description[name], "SELECT has_schema_privilege('public', 'CREATE')") is owns
 
 
