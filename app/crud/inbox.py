@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     Interval,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -66,10 +67,12 @@ class Claim(NamedTuple):
 
 
 def _claim() -> Statement:
-    free = or_(
-        OutboxMessage.heartbeat_at.is_(None),
+    # One that died at its last try is not free: the relay parks it.
+    dead = and_(
         OutboxMessage.heartbeat_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, bindparam("silence", type_=Double)),
+        OutboxMessage.attempts < bindparam("max_attempts", type_=Integer),
     )
+    free = or_(OutboxMessage.heartbeat_at.is_(None), dead)
     done = exists().where(InboxMessage.message_id == OutboxMessage.message_id)
     found = (
         select(OutboxMessage.id, or_(OutboxMessage.interrupted, OutboxMessage.heartbeat_at.is_not(None)).label("interrupted"))
@@ -98,21 +101,22 @@ def _claim() -> Statement:
             OutboxMessage.interrupted,
         )
     )
-    return Statement(statement, "outbox_id", "silence")
+    return Statement(statement, "outbox_id", "silence", "max_attempts")
 
 
 _CLAIM = _claim()
 
 
-async def claim(db: Runner, outbox_id: int, silence: float) -> Claim | None:
-    """Take a task, unless it is done, parked, not due yet, or another worker is at it.
+async def claim(db: Runner, outbox_id: int, *, silence: float, max_attempts: int) -> Claim | None:
+    """Take a task, unless it is done, parked, not due yet, another worker is at it, or one died at its last try.
 
     Args:
         db: Where it runs.
         outbox_id: The task's row.
         silence: Seconds without a heartbeat after which another worker counts as dead.
+        max_attempts: Tries after which a task whose worker died is not taken again.
     """
-    row = await db.row(_CLAIM, outbox_id, silence)
+    row = await db.row(_CLAIM, outbox_id, silence, max_attempts)
     return None if row is None else Claim.of(row)
 
 

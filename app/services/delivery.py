@@ -125,7 +125,8 @@ async def deliver(resources: Resources, outbox_id: int, handler: Handler, *, tim
         asyncio.CancelledError: if the worker shuts down; the task was given back.
     """
     silence = resources.settings.TASK_HEARTBEAT_TIMEOUT
-    claim = await _patiently(lambda: inbox.claim(resources.database.autocommit, outbox_id, silence))
+    take = partial(inbox.claim, resources.database.autocommit, outbox_id, silence=silence, max_attempts=max_attempts)
+    claim = await _patiently(take)
     if claim is None:
         return "repeated"
     context.request_id.set(claim.headers.get("request_id"))

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from app.core import context, metrics
 from app.core.errors import ServiceUnavailable
 from app.core.resources import Resources
-from app.crud import inbox, outbox
+from app.crud import inbox, outbox, relay
 from app.models import User
 from app.services import delivery
 from app.services.delivery import ClaimLost, Message, Postpone, deliver
@@ -234,7 +234,7 @@ async def test_a_try_that_ended_in_doubt_is_told_to_the_next(resources: Resource
 
 async def test_the_death_of_a_worker_is_told_to_the_next(resources: Resources, promised: Outbox) -> None:
     outbox_id = await promise(resources)
-    assert await inbox.claim(resources.database.autocommit, outbox_id, 2) is not None
+    assert await inbox.claim(resources.database.autocommit, outbox_id, silence=2, max_attempts=2) is not None
     await promised.connection.execute("UPDATE outbox SET heartbeat_at = now() - interval '1 minute'")
     told: list[bool] = []
 
@@ -243,6 +243,18 @@ async def test_the_death_of_a_worker_is_told_to_the_next(resources: Resources, p
 
     assert await run(resources, outbox_id, handler) == "succeeded"
     assert told == [True]
+
+
+async def test_a_task_whose_worker_died_at_its_last_try_is_left_to_the_relay(resources: Resources, promised: Outbox) -> None:
+    outbox_id = await promise(resources)
+    for tries in (1, 2):
+        claim = await inbox.claim(resources.database.autocommit, outbox_id, silence=2, max_attempts=2)
+        assert claim is not None
+        assert claim.attempt == tries
+        await promised.connection.execute("UPDATE outbox SET heartbeat_at = now() - interval '1 minute'")
+    assert await run(resources, outbox_id) == "repeated"
+    (dead,) = await relay.revive(resources.database.autocommit, 2, 2)
+    assert dead.parked_at is not None
 
 
 async def test_what_becomes_of_tasks_is_counted(resources: Resources) -> None:
@@ -256,10 +268,10 @@ async def test_a_database_that_restarts_is_waited_for(resources: Resources, monk
     outbox_id = await promise(resources)
     claim, failures = inbox.claim, iter([ServiceUnavailable(), ServiceUnavailable()])
 
-    async def claim_later(*arguments: object) -> object:
+    async def claim_later(*arguments: object, **options: object) -> object:
         if (error := next(failures, None)) is not None:
             raise error
-        return await claim(*arguments)  # pyright: ignore[reportArgumentType]  # passed on as they came
+        return await claim(*arguments, **options)  # pyright: ignore[reportArgumentType]  # passed on as they came
 
     monkeypatch.setattr(inbox, "claim", claim_later)
     assert await run(resources, outbox_id) == "succeeded"
@@ -267,7 +279,7 @@ async def test_a_database_that_restarts_is_waited_for(resources: Resources, monk
 
 async def test_a_claim_that_is_lost_is_an_error_of_its_own(resources: Resources, promised: Outbox) -> None:
     outbox_id = await promise(resources)
-    claim = await inbox.claim(resources.database.autocommit, outbox_id, 2)
+    claim = await inbox.claim(resources.database.autocommit, outbox_id, silence=2, max_attempts=2)
     assert claim is not None
     await outbox.park(resources.database.autocommit, [outbox_id], "by hand")
     with pytest.raises(ClaimLost):

@@ -95,7 +95,7 @@ async def test_an_empty_outbox_says_so(run: Run, resources: Resources) -> None:
 async def test_the_outbox_is_listed_with_what_becomes_of_each(run: Run, resources: Resources, promised: Outbox) -> None:
     waiting, queued, running, parked = await promise(resources, 4)
     await promised.connection.execute("UPDATE outbox SET published_at = now() WHERE id = ANY($1)", [queued, running])
-    await inbox.claim(resources.database.autocommit, running, 2)
+    await inbox.claim(resources.database.autocommit, running, silence=2, max_attempts=2)
     await outbox.park(resources.database.autocommit, [parked], "broken for good")
     status, output = await run("outbox", "list")
     assert status == 0
@@ -124,7 +124,7 @@ async def test_every_parked_task_is_retried_and_the_others_are_left_alone(run: R
 
 async def test_a_task_that_is_parked_by_hand_is_taken_from_its_worker(run: Run, resources: Resources, promised: Outbox) -> None:
     (row_id,) = await promise(resources)
-    claim = await inbox.claim(resources.database.autocommit, row_id, 2)
+    claim = await inbox.claim(resources.database.autocommit, row_id, silence=2, max_attempts=2)
     assert claim is not None
     assert await run("outbox", "park", str(row_id)) == (0, f"parked: {row_id}\n")
     assert not await inbox.beat(resources.database.autocommit, claim)

@@ -201,7 +201,7 @@ async def test_a_server_that_may_have_forgotten_gets_all_that_nobody_claimed(
 ) -> None:
     await promise(resources, MAIL, IMPORT, MAIL)
     await recovered(resources, valkey, queues)
-    claimed = await inbox.claim(resources.database.autocommit, queues.sent[0].id, 2)
+    claimed = await inbox.claim(resources.database.autocommit, queues.sent[0].id, silence=2, max_attempts=2)
     assert claimed is not None
     await (valkey.delete(relay.MARKER) if marker is None else valkey.set(relay.MARKER, marker))
     assert await recovered(resources, valkey, queues) == 2
@@ -215,7 +215,7 @@ async def test_a_claim_without_heartbeats_is_given_up_until_the_task_is_parked(
     await recovered(resources, valkey, queues)
     outbox_id = queues.sent[0].id
     for published in (1, 0):
-        assert await inbox.claim(resources.database.autocommit, outbox_id, 2) is not None
+        assert await inbox.claim(resources.database.autocommit, outbox_id, silence=2, max_attempts=2) is not None
         assert await recovered(resources, valkey, queues) == 0
         await promised.connection.execute("UPDATE outbox SET heartbeat_at = now() - interval '3 s'")
         assert await recovered(resources, valkey, queues) == published
