@@ -4,11 +4,14 @@ import asyncio
 import sys
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.core.database import asyncpg_url
+from app.core.schema import is_accepted
 from app.core.settings_sources import variable
 from app.models import Base
 
@@ -30,8 +33,18 @@ def database_url() -> str:
     return url
 
 
+def ahead(connection: Connection) -> str | None:
+    """Return the database's revision if it is a later release's that this one works with: after a rollback nothing is to be done."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(context.config).walk_revisions()}
+    return revision if revision is not None and revision not in known and is_accepted(revision) else None
+
+
 def migrate(connection: Connection) -> None:
     """Run the migrations on an open connection."""
+    if revision := ahead(connection):
+        sys.stderr.write(f"the database is at {revision}, ahead of this release, which works with it\n")
+        return
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

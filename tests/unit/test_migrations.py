@@ -62,6 +62,20 @@ async def test_migrators_that_start_together_migrate_once(empty_database: Worker
     assert await fetch(empty_database.superuser_url, "SELECT version_num FROM alembic_version") == [newest()]
 
 
+@pytest.mark.parametrize(("revision", "status"), [(f"{schema.NEEDED + 1:04}", 0), (f"{schema.NEEDED + schema.TOLERATED_AHEAD + 1:04}", 1)])
+async def test_after_a_rollback_a_database_that_is_ahead_is_left_as_it_is(
+    empty_database: WorkerDatabase, revision: str, status: int
+) -> None:
+    await alembic(empty_database, "upgrade", "head")
+    connection = await asyncpg.connect(empty_database.superuser_url)
+    await connection.execute("UPDATE alembic_version SET version_num = $1", revision)
+    await connection.close()
+    found, output = await alembic(empty_database, "upgrade", "head")
+    assert (found != 0) == bool(status), output
+    assert ("ahead of this release" in output) == (status == 0)
+    assert await fetch(empty_database.superuser_url, "SELECT version_num FROM alembic_version") == [revision]
+
+
 async def test_a_migration_waits_in_turns_for_a_locked_table(empty_database: WorkerDatabase) -> None:
     holder = await asyncpg.connect(empty_database.superuser_url)
     await holder.execute("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL PRIMARY KEY)")
