@@ -46,13 +46,13 @@ class Stack:
             Whether there was one; a part that was killed a moment ago may not be back yet.
         """
         try:
-            recorded: int | list[int] = self.description["pids"][part]
-            family = [psutil.Process(pid) for pid in ([recorded] if isinstance(recorded, int) else recorded)]
+            recorded: int | list[int] | None = self.description["pids"][part]
+            family = [psutil.Process(pid) for pid in (recorded if isinstance(recorded, list) else [recorded] if recorded else [])]
             if part.startswith("worker"):
                 family += family[0].children(recursive=True)
             victim = family[int(choice * len(family))]
             victim.send_signal(signal.SIGKILL)
-        except (OSError, KeyError, ValueError, psutil.Error):
+        except (OSError, LookupError, ValueError, psutil.Error):
             return False
         return True
 
