@@ -112,9 +112,14 @@ async def follow_events(
             following.cancel()
     except Exception:
         connection.close(CLOSE_INTERNAL_ERROR, "internal error")
+        _count_close(CLOSE_INTERNAL_ERROR)
         raise
     finally:
         hub.leave(socket)
+    _count_close(code)
+
+
+def _count_close(code: int) -> None:
     metrics.WEBSOCKET_CLOSES.labels(str(code) if code in KNOWN_CODES else "other").inc()
 
 

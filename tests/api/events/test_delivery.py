@@ -166,10 +166,12 @@ async def test_a_failing_hub_closes_its_socket_as_an_error_of_ours(
     async def fail(*_: object) -> None:
         raise LookupError("by accident")
 
+    closed = _value(metrics.WEBSOCKET_CLOSES.labels("1011"))
     monkeypatch.setattr(Hub, "follow", fail)
     async with api.connect(user) as socket:
         assert await close_code(socket) == 1011
     await until(lambda: len(api.hub) == 0)
+    assert _value(metrics.WEBSOCKET_CLOSES.labels("1011")) == closed + 1
     assert "Exception in ASGI application" in caplog.text
 
 
