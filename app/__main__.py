@@ -1,8 +1,10 @@
 """The command line: ``python -m app COMMAND``. Only the command that was asked for is imported."""
 
+import signal
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from types import FrameType
 
 import typer
 
@@ -16,6 +18,8 @@ COMMANDS = {
     "outbox": "app.cli.outbox:outbox",
     "settings": "app.cli.docs:settings",
     "docs": "app.cli.docs:docs",
+    "wait": "app.cli.wait:wait",
+    "smoke": "app.cli.smoke:smoke",
 }
 
 
@@ -35,5 +39,15 @@ def command_line(arguments: list[str]) -> typer.Typer:
     return app
 
 
+def end(number: int, _frame: FrameType | None) -> None:
+    """End by a signal. Without this, the first process of a container would not hear it; with it, commands clean up.
+
+    Raises:
+        SystemExit: with the status that shells give to a process which a signal ended.
+    """
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end)
     command_line(sys.argv[1:])(prog_name="python -m app")

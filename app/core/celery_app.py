@@ -5,7 +5,7 @@ Celery carries messages and runs processes; whether a task is done, and who is a
 """
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -20,10 +20,6 @@ from app.core.worker.relay import Relay
 
 #: Seconds a task may run unless it says otherwise; then its process is killed.
 TIME_LIMIT_SECONDS: Final = 60
-#: Seconds the longest task may run.
-LONGEST_TIME_LIMIT_SECONDS: Final = 6 * 3600
-#: Seconds a stopping worker lets its tasks run on; what takes longer is given back and resumed elsewhere.
-SOFT_SHUTDOWN_SECONDS: Final = 5
 SOCKET_TIMEOUT_SECONDS: Final = 5
 
 #: Loggers that say of every task what its delivery says with the request's id.
@@ -45,6 +41,9 @@ SCHEDULE: Final = {
     "app.tasks.maintenance_tasks.purge_uploads": timedelta(hours=1),
 }
 
+#: When a task ran last of which the scheduler knows nothing.
+NEVER: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
 
 def _delivery(settings: Settings) -> dict[str, Any]:
     return {
@@ -55,7 +54,7 @@ def _delivery(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "task_time_limit": TIME_LIMIT_SECONDS,
         "worker_prefetch_multiplier": 1,
-        "worker_soft_shutdown_timeout": min(SOFT_SHUTDOWN_SECONDS, settings.GRACEFUL_TIMEOUT),
+        "worker_soft_shutdown_timeout": settings.WORKER_SOFT_SHUTDOWN_SECONDS,
         # The claim says who runs a task, so it need not die because the broker is away.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
     }
@@ -66,12 +65,20 @@ def _broker(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.broker_url,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {
-            "visibility_timeout": LONGEST_TIME_LIMIT_SECONDS + settings.GRACEFUL_TIMEOUT + 600,
+            "visibility_timeout": settings.BROKER_VISIBILITY_TIMEOUT,
             "socket_timeout": SOCKET_TIMEOUT_SECONDS,
             "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
+    }
+
+
+def _timetable() -> dict[str, dict[str, Any]]:
+    """Return the timetable. A scheduler that remembers nothing begins with everything: else frequent releases would put it off for ever."""
+    return {
+        name: {"task": name, "schedule": every, "last_run_at": NEVER, "options": {"expires": every.total_seconds(), "retry": False}}
+        for name, every in SCHEDULE.items()
     }
 
 
@@ -89,9 +96,8 @@ def create_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_consumer="app.core.worker.consumer:Consumer",
-        beat_schedule={
-            name: {"task": name, "schedule": every, "options": {"expires": every.total_seconds()}} for name, every in SCHEDULE.items()
-        },
+        beat_scheduler="app.core.worker.scheduler:Scheduler",
+        beat_schedule=_timetable(),
     )
     celery.steps["worker"] |= {Health, Metrics, Relay}
     return celery

@@ -102,7 +102,19 @@ class Settings(BaseSettings):
         default=12, ge=1, le=300, description="Seconds without a word from a worker after which another takes over its task."
     )
     WORKER_HEARTBEAT_FILE: Path | None = Field(
-        default=None, description="File a Celery worker touches while its loop turns; a liveness probe looks at its age."
+        default=None, description="File a worker or the scheduler touches while its loop turns; a liveness probe looks at its age."
+    )
+    WORKER_SOFT_SHUTDOWN_SECONDS: int = Field(
+        default=5,
+        ge=1,
+        le=86_400,
+        description="Seconds a stopping worker lets its tasks run on; then they are given back and go on elsewhere.",
+    )
+    BROKER_VISIBILITY_TIMEOUT: int = Field(
+        default=7200,
+        ge=60,
+        le=604_800,
+        description="Seconds after which Redis hands a message that nobody acknowledged to another worker; above the longest task.",
     )
 
     SENTRY_DSN: SecretStr | None = Field(default=None, description="Sentry project; empty switches it off.")

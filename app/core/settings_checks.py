@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MIN_SECRET_BYTES: Final = 32
 SHARED_ENVIRONMENTS: Final = frozenset({"staging", "production"})
 ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+#: Seconds after which the process of the longest task is killed. The tasks say it themselves, but are not known here.
+LONGEST_TASK_SECONDS: Final = 3630
 
 
 class InvalidSettings(Exception):  # noqa: N818  # read as a statement about the settings
@@ -60,6 +62,13 @@ def _contradictions(settings: "Settings") -> Iterator[str]:
         yield (
             f"DATABASE_POOL_SIZE + DATABASE_AUTOCOMMIT_POOL_SIZE ({per_process}) x WEB_CONCURRENCY ({settings.WEB_CONCURRENCY}) is above "
             f"DATABASE_MAX_CONNECTIONS ({settings.DATABASE_MAX_CONNECTIONS}); lower a pool or raise the budget."
+        )
+    longest = LONGEST_TASK_SECONDS + settings.WORKER_SOFT_SHUTDOWN_SECONDS
+    if longest >= settings.BROKER_VISIBILITY_TIMEOUT:
+        yield (
+            f"BROKER_VISIBILITY_TIMEOUT ({settings.BROKER_VISIBILITY_TIMEOUT}) must be above {longest}, the longest task "
+            f"({LONGEST_TASK_SECONDS}) + WORKER_SOFT_SHUTDOWN_SECONDS ({settings.WORKER_SOFT_SHUTDOWN_SECONDS}), or Redis hands a task "
+            "that still runs to a second worker; raise it."
         )
     pairs: list[tuple[str, Any, str, Any]] = [
         ("S3_ACCESS_KEY_ID", settings.S3_ACCESS_KEY_ID, "S3_SECRET_ACCESS_KEY", settings.S3_SECRET_ACCESS_KEY),

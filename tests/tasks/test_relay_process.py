@@ -18,6 +18,7 @@ from app.core import streams
 from app.core.config import Settings, get_settings
 from app.core.queues import BULK_QUEUE, MAIN_QUEUE
 from app.core.resources import Resources
+from app.core.settings_checks import LONGEST_TASK_SECONDS
 from app.crud import outbox
 from app.services.relay import MARKER
 from app.services.users import WELCOME
@@ -132,11 +133,18 @@ async def test_the_timetable_names_tasks_that_exist_and_expire(relay: ModuleType
     assert routed["app.tasks.maintenance_tasks.purge_users"] == BULK_QUEUE
 
 
-async def test_a_broker_waits_longer_for_a_task_than_the_longest_may_take(relay: ModuleType, task_settings: Settings) -> None:
+async def test_the_longest_task_is_as_long_as_the_settings_think(relay: ModuleType, task_settings: Settings) -> None:
     celery = import_module("app.core.celery_app").create_celery(task_settings)
     celery.loader.import_default_modules()
-    longest = max(task.time_limit or celery.conf.task_time_limit for task in celery.tasks.values())
-    assert celery.conf.broker_transport_options["visibility_timeout"] > longest + task_settings.GRACEFUL_TIMEOUT
+    limits = [task.time_limit or celery.conf.task_time_limit for name, task in celery.tasks.items() if name.startswith("app.")]
+    assert max(limits) == LONGEST_TASK_SECONDS
+
+
+async def test_celery_takes_its_patience_from_the_settings(relay: ModuleType, task_settings: Settings) -> None:
+    patient = task_settings.model_copy(update={"BROKER_VISIBILITY_TIMEOUT": 9000, "WORKER_SOFT_SHUTDOWN_SECONDS": 45})
+    celery = import_module("app.core.celery_app").create_celery(patient)
+    assert celery.conf.broker_transport_options["visibility_timeout"] == 9000
+    assert celery.conf.worker_soft_shutdown_timeout == 45
 
 
 async def test_every_scheduled_task_runs(relay: ModuleType, resources: Resources) -> None:
