@@ -38,7 +38,7 @@ flights: environment ## Import the flights of 2013 into the running stack: ARGS=
 ##@ Check
 
 .PHONY: test
-test: lint types ## Run everything: lint, types, all tests with coverage: ARGS="-k words"
+test: lint types tools ## Run everything: lint, types, all tests with coverage: ARGS="-k words"
 	@$(PYTHON_ENV)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
 .PHONY: lint
@@ -49,11 +49,16 @@ lint: environment ## Look for mistakes and bad style
 	@$(PYTHON_ENV)/shellcheck app/local/*.sh .ci/run
 	@$(PYTHON_ENV)/yamllint --strict .
 	@$(PYTHON_ENV)/python -m migrations.lint
+	@$(PYTHON_ENV)/python -m charts.generate --check
 
 .PHONY: types
 types: environment ## Check the types, twice
 	@$(PYTHON_ENV)/pyright
 	@$(PYTHON_ENV)/mypy
+
+.PHONY: tools
+tools: environment ## Get what the chart is tested with: Helm 3 and 4, checkov, promtool, kube-score
+	@$(PYTHON_ENV)/python -m charts.install_tools
 
 .PHONY: format
 format: environment ## Format the code and mend what can be mended
@@ -67,6 +72,10 @@ profile: environment ## Measure what a request costs and where it goes
 .PHONY: reliability
 reliability: environment ## Kill 200 processes of a stack under load, and count what is lost: ARGS="--kills 20"
 	@$(PYTHON_ENV)/python -m tests.reliability $(ARGS)
+
+.PHONY: e2e
+e2e: environment tools ## Try releases on the cluster of KUBECONFIG, with the images E2E_IMAGE and E2E_IMAGE_NEXT: ARGS="-k words"
+	@E2E=1 $(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
 
 ##@ Change
 
@@ -85,21 +94,22 @@ openapi: environment ## Write the API document: OUT=openapi.json
 	@$(PYTHON_ENV)/python -m app openapi >$(or $(OUT),openapi.json)
 
 .PHONY: docs
-docs: environment ## Write docs/reference from the code
+docs: environment ## Write docs/reference from the code, and the chart's schema and README from its values
 	@$(PYTHON_ENV)/python -m app docs
+	@$(PYTHON_ENV)/python -m charts.generate
 
 ##@ Other
 
 .PHONY: clean
 clean: ## Delete what commands made: environment, caches, reports; not the stack's data
 	@rm -rf .venv .venv.lock .venv-uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.* coverage.xml
-	@find app tests migrations loadtests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find app charts tests migrations loadtests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: environment
 environment:

@@ -28,6 +28,9 @@ kind: Service
 metadata:
   {{- include "platform.metadata" . | nindent 2 }}
 spec:
+  {{- with .clusterIP }}
+  clusterIP: {{ . }}
+  {{- end }}
   ports:
     - {name: {{ .component }}, port: {{ .port }}, targetPort: {{ .component }}}
   selector:

@@ -150,13 +150,14 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* Probes by the age of the file that a loop touches: dict probes seconds. */}}
+{{/* Probes by the age of the file that a loop touches: dict probes seconds. Half the age is enough not to count as ready. */}}
 {{- define "platform.heartbeatProbes" -}}
-{{- $young := printf "test $(($(date +%%s) - $(stat -c %%Y \"$WORKER_HEARTBEAT_FILE\"))) -lt %d" (int .seconds) }}
-{{- range $name := list "startup" "readiness" "liveness" }}
+{{- $young := "test $(($(date +%%s) - $(stat -c %%Y \"$WORKER_HEARTBEAT_FILE\"))) -lt %d" }}
+{{- $tests := dict "startup" "test -e \"$WORKER_HEARTBEAT_FILE\"" "readiness" (printf $young (div .seconds 2)) "liveness" (printf $young (int .seconds)) }}
+{{- range $name, $test := $tests }}
 {{ $name }}Probe:
   exec:
-    command: [sh, -c, {{ ternary "test -e \"$WORKER_HEARTBEAT_FILE\"" $young (eq $name "startup") | quote }}]
+    command: [sh, -c, {{ $test | quote }}]
   {{- toYaml (index $.probes $name) | nindent 2 }}
 {{- end }}
 {{- end }}

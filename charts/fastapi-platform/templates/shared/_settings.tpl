@@ -19,6 +19,21 @@ WORKER_SOFT_SHUTDOWN_SECONDS: workers.<name>.gracePeriodSeconds
 BROKER_VISIBILITY_TIMEOUT: broker.visibilityTimeoutSeconds
 {{- end }}
 
+{{/* Settings that are secrets, with the place where they belong. */}}
+{{- define "platform.secretSettings" -}}
+DATABASE_URL: secrets.app
+MIGRATION_DATABASE_URL: secrets.migration
+SECRET_KEY: secrets.app
+SECRET_KEY_FALLBACKS: secrets.app
+REDIS_URL: secrets.app
+CELERY_BROKER_URL: secrets.app
+CACHE_URL: secrets.app
+S3_ACCESS_KEY_ID: secrets.app
+S3_SECRET_ACCESS_KEY: secrets.app
+SMTP_PASSWORD: secrets.app
+SENTRY_DSN: secrets.app
+{{- end }}
+
 {{/* A list as the service reads it. */}}
 {{- define "platform.commaSeparated" -}}
 {{- if kindIs "slice" . }}{{ join "," . }}{{ else }}{{ . }}{{ end }}

@@ -46,6 +46,11 @@ redis: valkey
 config.{{ $name }} is computed by the chart; remove it and set {{ $value }}.
 {{- end }}
 {{- end }}
+{{- range $name, $place := include "platform.secretSettings" . | fromYaml }}
+{{- if hasKey $.Values.config $name }}
+config.{{ $name }} is a secret, and config is readable by everybody who sees the release; move it to {{ $place }}.
+{{- end }}
+{{- end }}
 {{- if and (ne .Values.environment "local") (not (include "platform.publicUrl" .)) }}
 config.PUBLIC_URL is missing, and no route tells it; set it to the address that clients use, such as https://api.example.com.
 {{- end }}
