@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from contextlib import aclosing
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.database import asyncpg_url
 from app.core.schema import is_accepted
@@ -22,6 +23,9 @@ LOCK_TIMEOUT = "3s"
 LOCK_ATTEMPTS = 10
 PAUSE_SECONDS = 2.0
 LOCK_NOT_AVAILABLE = "55P03"
+#: A server that starts with the release, or fails over meanwhile, is waited for.
+CONNECT_ATTEMPTS = 60
+CANNOT_CONNECT_NOW = "57P03"
 
 
 def database_url() -> str:
@@ -72,13 +76,27 @@ async def migrate_patiently(connection: AsyncConnection) -> None:
             return
 
 
+async def connect_patiently(engine: AsyncEngine) -> AsyncConnection:
+    """Return a connection, as soon as the server takes one."""
+    for attempt in range(1, CONNECT_ATTEMPTS + 1):
+        try:
+            return await engine.connect()
+        except (OSError, DBAPIError) as error:
+            passing = isinstance(error, OSError) or getattr(error.orig, "sqlstate", None) == CANNOT_CONNECT_NOW
+            if not passing or attempt == CONNECT_ATTEMPTS:
+                raise
+            sys.stderr.write(f"PostgreSQL does not take connections ({error}); attempt {attempt} of {CONNECT_ATTEMPTS}, trying again\n")
+            await asyncio.sleep(PAUSE_SECONDS)
+    raise AssertionError
+
+
 async def main() -> None:
     """Connect, take the migrators' lock, migrate."""
     engine = create_async_engine(
         asyncpg_url(database_url()), poolclass=pool.NullPool, connect_args={"server_settings": {"application_name": "migrate"}}
     )
     try:
-        async with engine.connect() as connection:
+        async with aclosing(await connect_patiently(engine)) as connection:
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
             await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
             await connection.commit()

@@ -6,7 +6,13 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 #: What takes longest, so that no worker is left with it at the end.
-SLOW = ("tests/unit/local/test_stack.py", "tests/reliability/", "tests/tasks/", "tests/api/test_schemathesis.py")
+SLOW = (
+    "tests/unit/local/test_stack.py",
+    "tests/reliability/",
+    "tests/tasks/",
+    "tests/charts/test_mutations.py",
+    "tests/api/test_schemathesis.py",
+)
 
 
 class Scheduling(LoadScopeScheduling):

@@ -6,12 +6,14 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from app.core import schema
 from app.local.servers import postgres as postgres_server
+from app.local.servers.ports import free_port
 from app.models import Base
 from migrations.lint import VERSIONS
 from tests.servers import SuiteServers
@@ -95,6 +97,30 @@ async def test_a_migration_waits_in_turns_for_a_locked_table(empty_database: Wor
     assert status == 0, output
     assert "a table is locked; attempt 1 of" in output
     assert await fetch(empty_database.superuser_url, "SELECT version_num FROM alembic_version") == [newest()]
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for(empty_database: WorkerDatabase) -> None:
+    port = free_port()
+    server = urlsplit(empty_database.owner_url)
+    url = server._replace(netloc=server.netloc.replace(f":{server.port}", f":{port}")).geturl()
+    migrating = asyncio.create_task(alembic(empty_database, "upgrade", "head", MIGRATION_DATABASE_URL=url))
+    await asyncio.sleep(3)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner = await asyncio.open_connection(server.hostname, server.port)
+        await asyncio.gather(_copy(reader, inner[1]), _copy(inner[0], writer))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", port):
+        status, output = await migrating
+    assert status == 0, output
+    assert await fetch(empty_database.superuser_url, "SELECT version_num FROM alembic_version") == [newest()]
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
 
 
 async def test_without_a_url_the_migrator_says_what_to_set() -> None:
