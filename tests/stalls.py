@@ -5,11 +5,14 @@ import resource
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 LIMIT_SECONDS = 0.05
 #: Work of other threads from which on a wait was one for the interpreter, which they held, and not for what was called.
 OTHERS_SECONDS = 0.005
+#: Linux: nanoseconds that this thread worked, and that it waited for a processor.
+SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 @contextmanager
@@ -26,11 +29,12 @@ def no_stall() -> Generator[None]:
     stalls: list[str] = []
 
     def timed(handle: asyncio.events.Handle) -> None:
-        began, worked, others, waits = time.perf_counter(), time.thread_time(), time.process_time(), _waits()
+        began, worked, others, waits, queued = time.perf_counter(), time.thread_time(), time.process_time(), _waits(), _queued()
         run(handle)
         worked = time.thread_time() - worked
         others = time.process_time() - others - worked
-        waited = time.perf_counter() - began if _waits() > waits and others < OTHERS_SECONDS else 0.0
+        there = time.perf_counter() - began - (_queued() - queued)
+        waited = there if _waits() > waits and others < OTHERS_SECONDS else 0.0
         if max(worked, waited) > LIMIT_SECONDS:
             stalls.append(f"{handle!r}: {worked * 1000:.0f} ms of work, {waited * 1000:.0f} ms with waiting")
 
@@ -41,6 +45,11 @@ def no_stall() -> Generator[None]:
     finally:
         patched._run = run
     assert not stalls, "\n".join(stalls)
+
+
+def _queued() -> float:
+    """Return the seconds that this thread was ready and had no processor."""
+    return int(SCHEDULED.read_text().split()[1]) / 1e9 if SCHEDULED.exists() else 0.0
 
 
 def _waits() -> int:
