@@ -1,0 +1,1 @@
+"""An S3 store and a mail catcher in one pod."""
