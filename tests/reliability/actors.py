@@ -68,10 +68,15 @@ class Client:
                 self._record.retries += attempt > 0
                 with contextlib.suppress(httpx.TransportError):
                     response = await self._http.request(method, API + path, **options)
-                    if response.status_code not in REPEATED:
+                    if response.status_code not in REPEATED and not _is_of_a_proxy(response):
                         return response
                 await asyncio.sleep(RETRY_SECONDS)
         raise AssertionError
+
+
+def _is_of_a_proxy(response: httpx.Response) -> bool:
+    """Say whether an error is none of the service's, which are all problems: a proxy without a server behind it answers 404, too."""
+    return response.is_error and not response.headers.get("Content-Type", "").startswith("application/problem+json")
 
 
 @dataclass(slots=True)
