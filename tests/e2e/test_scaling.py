@@ -17,6 +17,7 @@ OUT_SECONDS, IN_SECONDS = 240, 480
 #: The target is low, and so is what is requested, so that one machine can make the load and carry it.
 AUTOSCALING = {
     "api": {
+        "resources": {"requests": {"cpu": "50m"}},
         "autoscaling": {
             "enabled": True,
             "minReplicas": FEWEST,
