@@ -24,7 +24,7 @@ AUTOSCALING = {
             "maxReplicas": MOST,
             "targetCPUUtilization": 60,
             "scaleDownStabilizationSeconds": 15,
-        }
+        },
     }
 }
 
