@@ -119,10 +119,12 @@ async def write(client: Client, record: Record, person: Person) -> None:
             if changed.status_code == 200:
                 record.items[item_id] = {**body, "attributes": {"n": 1}}
         if number % 7 == 2:
+            del record.items[item_id]  # while the answer is out, and if the load ends before it, it may be there or gone
             gone = await client.send("DELETE", f"/items/{item_id}", headers=person.headers)
             if gone.status_code in {204, 404}:  # 404: an earlier attempt did it, and its answer was lost
-                del record.items[item_id]
                 record.deleted.add(item_id)
+            else:
+                record.faults.append(f"delete answered {gone.status_code}: {gone.text}")
         await asyncio.sleep(0.02)
 
 
