@@ -25,8 +25,9 @@ compile_group() {
 }
 
 # The others are parts of the first, so that no version differs between what is tested and what is shipped.
-compile requirements/dev.txt --group local --group dev ${UPGRADE:+--upgrade}
+compile requirements/dev.txt --group local --group infra --group dev ${UPGRADE:+--upgrade}
 compile requirements/local.txt --group local --constraint requirements/dev.txt ${UPGRADE:+--upgrade}
 compile requirements/runtime.txt --constraint requirements/dev.txt ${UPGRADE:+--upgrade}
+compile_group infra --constraint requirements/dev.txt ${UPGRADE:+--upgrade}
 compile_group tools --no-deps ${UPGRADE:+--upgrade}
 compile_group checkov ${UPGRADE:+--upgrade}
