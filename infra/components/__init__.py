@@ -1,0 +1,1 @@
+"""One component a concern: what it makes, and what others may ask of it."""
