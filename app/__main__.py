@@ -14,6 +14,7 @@ COMMANDS = {
     "stop": "app.local.commands:stop",
     "doctor": "app.cli.doctor:doctor",
     "create-superuser": "app.cli.superuser:create_superuser",
+    "database-roles": "app.cli.database_roles:database_roles",
     "openapi": "app.cli.openapi:openapi",
     "outbox": "app.cli.outbox:outbox",
     "settings": "app.cli.docs:settings",

@@ -59,20 +59,25 @@ class Cache(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         config = args.config
-        broker, cache = (password(f"{group}-password", args.password_version, self) for group in ("broker", "cache"))
+        broker, cache = self._passwords("broker"), self._passwords("cache")
         self.broker: aws.elasticache.ReplicationGroup = self._group(
             "broker", config.broker_class, "noeviction", broker, snapshot_days=config.snapshot_days
         )
         self.cache: aws.elasticache.ReplicationGroup = self._group("cache", config.cache_class, "allkeys-lru", cache)
         host = self.broker.primary_endpoint_address
-        self.live_url: pulumi.Output[str] = _url("broker", broker, host, 0)
-        self.broker_url: pulumi.Output[str] = _url("broker", broker, host, 1)
+        self.live_url: pulumi.Output[str] = _url("broker", broker[0], host, 0)
+        self.broker_url: pulumi.Output[str] = _url("broker", broker[0], host, 1)
         """Queues have a database of their own, so that looking at one does not list the other."""
-        self.cache_url: pulumi.Output[str] = _url("cache", cache, self.cache.primary_endpoint_address, 0)
+        self.cache_url: pulumi.Output[str] = _url("cache", cache[0], self.cache.primary_endpoint_address, 0)
         self.register_outputs({})
 
+    def _passwords(self, group: str) -> list[pulumi.Output[str]]:
+        """Return a group's password, and the one before it: both open it, so that pods may take over the new one in their own time."""
+        newest = self._args.password_version
+        return [password(f"{group}-password", version, self) for version in (newest, newest - 1) if version > 0]
+
     def _group(
-        self, name: str, node_type: str, policy: str, secret: pulumi.Output[str], *, snapshot_days: int = 0
+        self, name: str, node_type: str, policy: str, secrets: Sequence[pulumi.Output[str]], *, snapshot_days: int = 0
     ) -> aws.elasticache.ReplicationGroup:
         args, config = self._args, self._args.config
         child = pulumi.ResourceOptions(parent=self)
@@ -89,7 +94,7 @@ class Cache(pulumi.ComponentResource):
             user_name=name,
             engine="valkey",
             access_string=ACCESS,
-            authentication_mode={"type": "password", "passwords": [secret]},
+            authentication_mode={"type": "password", "passwords": list(secrets)},
             opts=child,
         )
         # Nobody else: without a `default` user in the group a connection without a name is refused.
@@ -115,9 +120,11 @@ class Cache(pulumi.ComponentResource):
             kms_key_id=args.key_arn,
             user_group_ids=[users.user_group_id],
             snapshot_retention_limit=snapshot_days,
+            final_snapshot_identifier=f"{args.name}-{name}-final" if name == "broker" else None,
             snapshot_window="01:00-02:00",
             maintenance_window="sun:04:30-sun:05:30",  # after the database's, so that they are never away together
-            auto_minor_version_upgrade=True,  # without a break where there is a replica
+            # The version is the configuration's: back from one that AWS raised by itself, the only way is a new group.
+            auto_minor_version_upgrade=False,
             apply_immediately=not args.production,
             log_delivery_configurations=[
                 {"log_type": "slow-log", "log_format": "json", "destination_type": "cloudwatch-logs", "destination": logs.name}
@@ -128,4 +135,6 @@ class Cache(pulumi.ComponentResource):
 
 
 def _url(user: str, secret: pulumi.Output[str], host: pulumi.Output[str], database: int) -> pulumi.Output[str]:
-    return pulumi.Output.secret(pulumi.Output.concat("rediss://", user, ":", secret, "@", host, f":{PORT}/{database}"))
+    # Without the last part Celery's transport would encrypt, but take anybody's certificate for the server's.
+    place = pulumi.Output.concat("@", host, f":{PORT}/{database}?ssl_cert_reqs=required")
+    return pulumi.Output.secret(pulumi.Output.concat("rediss://", user, ":", secret, place))

@@ -145,11 +145,11 @@ class Database(pulumi.ComponentResource):
         )
         return role, attachment
 
-    def _log_groups(self, identifier: str) -> list[aws.cloudwatch.LogGroup]:
+    def _log_groups(self, name: str, identifier: str) -> list[aws.cloudwatch.LogGroup]:
         """Make the groups before RDS does, which would keep everything for ever and without our key."""
         return [
             aws.cloudwatch.LogGroup(
-                f"{identifier.removeprefix(f'{self._args.name}-')}-{log}" if identifier != self._args.name else f"database-{log}",
+                f"{name}-{log}",
                 name=f"/aws/rds/instance/{identifier}/{log}",
                 retention_in_days=self._args.config.log_days,
                 kms_key_id=self._args.logs_key_arn,
@@ -162,7 +162,7 @@ class Database(pulumi.ComponentResource):
         args = self._args
         config = args.config
         subnets = aws.rds.SubnetGroup("database", description="Data subnets", subnet_ids=list(args.subnet_ids), opts=self._child())
-        logs = self._log_groups(args.name)
+        logs = self._log_groups("database", args.name)
         return aws.rds.Instance(
             "database",
             identifier=args.name,
@@ -220,7 +220,7 @@ class Database(pulumi.ComponentResource):
         args = self._args
         config = args.config
         identifier = f"{args.name}-replica-{number}"
-        logs = self._log_groups(identifier)
+        logs = self._log_groups(f"replica-{number}", identifier)
         return aws.rds.Instance(
             f"replica-{number}",
             identifier=identifier,

@@ -137,12 +137,11 @@ class DatabaseProxy(pulumi.ComponentResource):
             description="What RDS Proxy signs in with",
             kms_key_id=args.key_arn,
             recovery_window_in_days=RECOVERY_DAYS if args.production else SHORT_RECOVERY_DAYS,
-            # Not protected: the same password is in the entry of the service.
-            opts=self._child(),
+            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=args.production),
         )
         body = pulumi.Output.json_dumps({"username": args.user, "password": args.password})
         version = aws.secretsmanager.SecretVersion(
-            "proxy", secret_id=secret.arn, secret_string=pulumi.Output.secret(body), opts=pulumi.ResourceOptions(parent=secret)
+            "proxy", secret_id=secret.arn, secret_string=pulumi.Output.secret(body), opts=pulumi.ResourceOptions(parent=self)
         )
         return secret, version
 

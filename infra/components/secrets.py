@@ -84,6 +84,7 @@ class Secrets(pulumi.ComponentResource):
             name,
             secret_id=entry.arn,
             secret_string=pulumi.Output.secret(pulumi.Output.json_dumps(dict(values))),
-            opts=pulumi.ResourceOptions(parent=entry),
+            # A child is protected with its parent, and every new value is a new version in place of the old one.
+            opts=pulumi.ResourceOptions(parent=entry, protect=False),
         )
         return entry

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
+from app.core.roles import Role, grant, save_database, save_roles
 from app.local.servers.account import Account, identity, unprivileged_account
 from app.local.servers.ports import LOOPBACK
 from app.local.servers.postgres_files import Files, prepare_files
@@ -122,15 +123,16 @@ async def provision(server: Postgres, databases: Sequence[str] = (DATABASE,)) ->
     """Create the roles and the databases that are missing, and give the service's role its rights."""
     connection = await asyncpg.connect(server.url(SUPERUSER, "postgres"), timeout=10)
     try:
-        await _create_roles(connection, server.passwords)
-        existing = {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
-        missing = [name for name in databases if name not in existing]
-        for name in missing:
-            await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
+        await save_roles(connection, *(Role(role, server.passwords.of(role)) for role in (OWNER, APP)))
+        made = [name for name in databases if await save_database(connection, name, OWNER)]
     finally:
         await connection.close()
-    for name in missing:
-        await _grant(server, name)
+    for name in made:
+        owner = await asyncpg.connect(server.url(OWNER, name), timeout=10)
+        try:
+            await grant(owner, APP)
+        finally:
+            await owner.close()
 
 
 async def copy_database(server: Postgres, template: str, name: str) -> None:
@@ -139,26 +141,6 @@ async def copy_database(server: Postgres, template: str, name: str) -> None:
     try:
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER} TEMPLATE "{template}" STRATEGY file_copy')
-    finally:
-        await connection.close()
-
-
-async def _create_roles(connection: "asyncpg.Connection[asyncpg.Record]", passwords: Passwords) -> None:
-    existing = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
-    for role in (OWNER, APP):
-        if role not in existing:
-            # No parameters in DDL: a password is hexadecimal, so nothing in it needs quoting.
-            await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{passwords.of(role)}'")
-
-
-async def _grant(server: Postgres, database: str) -> None:
-    connection = await asyncpg.connect(server.url(OWNER, database), timeout=10)
-    try:
-        await connection.execute(f"""
-            GRANT USAGE ON SCHEMA public TO {APP};
-            ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP};
-            ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {APP};
-        """)
     finally:
         await connection.close()
 
