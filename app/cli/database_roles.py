@@ -1,4 +1,4 @@
-"""``database-roles``: makes the roles and the database that the settings name, and gives roles their passwords."""
+"""``database-roles``: makes the roles and the database that two URLs name, and gives the roles their passwords."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Annotated, Self
 
 import asyncpg
 import typer
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
-from app.core.config import Settings, get_settings
-from app.core.database import asyncpg_url
+from app.core.autocommit import asyncpg_dsn
 from app.core.roles import Role, UnsafePassword, grant, save_database, save_roles
 from app.core.scrub import scrub_text
 
@@ -18,7 +18,7 @@ MAINTENANCE = "postgres"
 TIMEOUT_SECONDS = 10.0
 
 
-class UnusableUrls(Exception):  # noqa: N818  # read as a statement about the settings
+class UnusableUrls(Exception):  # noqa: N818  # read as a statement about the URLs
     """The URLs do not say what is to be made."""
 
 
@@ -33,15 +33,13 @@ class Plan:
     app: Role
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Read it from the settings' two URLs.
+    def of(cls, owner_url: str, app_url: str) -> Self:
+        """Read it from the URLs of the owner and of the service.
 
         Raises:
             UnusableUrls: with the reason and the remedy.
         """
-        if settings.MIGRATION_DATABASE_URL is None:
-            raise UnusableUrls("MIGRATION_DATABASE_URL: is missing; set it to PostgreSQL's URL with the owner's name and password.")
-        server, service = (asyncpg_url(str(url)) for url in (settings.MIGRATION_DATABASE_URL, settings.DATABASE_URL))
+        server, service = _parsed("MIGRATION_DATABASE_URL", owner_url), _parsed("DATABASE_URL", app_url)
         owner, app = _role("MIGRATION_DATABASE_URL", server), _role("DATABASE_URL", service)
         if server.database is None or server.database != service.database:
             raise UnusableUrls(f"DATABASE_URL and MIGRATION_DATABASE_URL: name one database, not {service.database} and {server.database}.")
@@ -51,23 +49,26 @@ class Plan:
 
     async def connect(self, role: Role, database: str) -> "asyncpg.Connection[asyncpg.Record]":
         """Sign in at the server."""
-        url = self.server.set(drivername="postgresql", username=role.name, password=role.password, database=database)
-        return await asyncpg.connect(url.render_as_string(hide_password=False), timeout=TIMEOUT_SECONDS)
+        url = self.server.set(username=role.name, password=role.password, database=database)
+        return await asyncpg.connect(asyncpg_dsn(url), timeout=TIMEOUT_SECONDS)
 
 
 def database_roles(
     user: Annotated[str, typer.Option(envvar="ADMIN_USER", prompt=True, help="Role that may make roles and databases.")],
     password: Annotated[str, typer.Option(envvar="ADMIN_PASSWORD", prompt=True, hide_input=True, help="Its password.")],
+    # Options of its own instead of all settings, which must fit each other: this runs before there is a service to set up.
+    owner_url: Annotated[str, typer.Option(envvar="MIGRATION_DATABASE_URL", help="PostgreSQL as the owner of the schema.")],
+    app_url: Annotated[str, typer.Option(envvar="DATABASE_URL", help="PostgreSQL as the service's role.")],
 ) -> None:
     """Make or mend the roles of DATABASE_URL and MIGRATION_DATABASE_URL, and their database; safe to repeat, as after a new password."""
     try:
-        done = asyncio.run(_make(Plan.of(get_settings()), Role(user, password)))
+        done = asyncio.run(_make(Plan.of(owner_url, app_url), Role(user, password)))
     except UnusableUrls as error:
         raise _failure(str(error)) from None
     except UnsafePassword:
         raise _failure("A password has other characters than printable ASCII; make one of letters and digits.") from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise _failure(f"PostgreSQL: {scrub_text(str(error)) or type(error).__name__}. Nothing else was changed; repeat it.") from None
+        raise _failure(f"PostgreSQL: {scrub_text(str(error)) or type(error).__name__}. It is safe to repeat.") from None
     typer.echo(done)
 
 
@@ -91,8 +92,15 @@ async def _make(plan: Plan, administrator: Role) -> str:
         await connection.close()
     return (
         f"{plan.owner.name} owns the database {plan.database}, which was {'made' if made else 'there'}; {plan.app.name} may read and write "
-        "its rows. Both have the passwords of the settings."
+        "its rows. Both have the passwords of their URLs."
     )
+
+
+def _parsed(name: str, text: str) -> URL:
+    try:
+        return make_url(text)
+    except ArgumentError:
+        raise UnusableUrls(f"{name}: is no URL; write it as postgresql://role:password@host/database.") from None
 
 
 def _role(name: str, url: URL) -> Role:

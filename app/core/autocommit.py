@@ -91,6 +91,12 @@ type Connection = "asyncpg.Connection[asyncpg.Record]"
 type Fetch = Callable[..., Awaitable[Any]]
 
 
+def asyncpg_dsn(url: URL) -> str:
+    """Return a URL as asyncpg itself reads it, which takes SQLAlchemy's ``ssl`` for a parameter of the server, and knows ``sslmode``."""
+    query = {{"ssl": "sslmode"}.get(name, name): value for name, value in url.query.items()}
+    return url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+
 class Autocommit:
     """A bounded set of connections, each running one statement at a time.
 
@@ -105,7 +111,7 @@ class Autocommit:
     """
 
     def __init__(self, url: URL, *, size: int, timeout: float, server_settings: dict[str, str], keep_prepared: bool) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._dsn = asyncpg_dsn(url)
         self._size = size
         self._timeout = timeout
         self._options: dict[str, Any] = {

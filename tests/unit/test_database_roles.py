@@ -12,7 +12,6 @@ from sqlalchemy.engine import URL, make_url
 from typer.testing import CliRunner
 
 from app.__main__ import command_line
-from app.core.config import get_settings
 from app.core.roles import Role, UnsafePassword, quoted, save_roles, verifier
 from app.local.servers import postgres as postgres_server
 from app.local.servers.ports import free_port
@@ -74,11 +73,7 @@ def run(place: Place, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
             "ADMIN_USER": place.administrator,
             "ADMIN_PASSWORD": ADMINISTRATOR_PASSWORD,
         }
-        get_settings.cache_clear()
-        try:
-            return CliRunner().invoke(command_line(["database-roles"]), ["database-roles"], env=environment | variables)
-        finally:
-            get_settings.cache_clear()
+        return CliRunner().invoke(command_line(["database-roles"]), ["database-roles"], env=environment | variables)
 
     return run
 
@@ -142,6 +137,13 @@ def test_a_server_that_does_not_answer_is_told_without_its_password(run: Run, pl
     assert "hunter2" not in done.output
 
 
+@pytest.mark.parametrize("parameter", ["ssl", "sslmode"])
+def test_encryption_that_the_url_asks_for_is_not_done_without(run: Run, place: Place, parameter: str) -> None:
+    done = run(MIGRATION_DATABASE_URL=place.url(place.owner, "x") + f"?{parameter}=require")
+    assert done.exit_code == 1
+    assert "rejected SSL upgrade" in done.stderr  # the tests' server has no certificate
+
+
 def test_an_administrator_with_the_wrong_password_is_told(run: Run, place: Place) -> None:
     done = run(ADMIN_PASSWORD="wrong")
     assert done.exit_code == 1
@@ -158,7 +160,7 @@ async def test_a_database_of_somebody_else_is_left_alone(run: Run, place: Place,
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ({"MIGRATION_DATABASE_URL": ""}, "MIGRATION_DATABASE_URL: is missing"),
+        ({"MIGRATION_DATABASE_URL": "platform"}, "MIGRATION_DATABASE_URL: is no URL"),
         ({"MIGRATION_DATABASE_URL": "postgresql://127.0.0.1/x"}, "MIGRATION_DATABASE_URL: has no role and password"),
         ({"DATABASE_URL": "postgresql://app:x@127.0.0.1/other"}, "name one database, not other and data base-"),
     ],
@@ -166,6 +168,17 @@ async def test_a_database_of_somebody_else_is_left_alone(run: Run, place: Place,
 def test_urls_that_do_not_say_what_to_make_are_refused(run: Run, variables: dict[str, str], told: str) -> None:
     done = run(**variables)
     assert (done.exit_code, told in done.stderr) == (1, True), done.output
+
+
+async def test_settings_that_do_not_fit_each_other_are_no_hindrance(run: Run) -> None:
+    # An entry of the secret store holds a password whose user is in the chart's values.
+    assert (await asyncio.to_thread(run, SMTP_PASSWORD="without its user")).exit_code == 0
+
+
+def test_a_missing_url_is_named(run: Run) -> None:
+    done = run(MIGRATION_DATABASE_URL="")
+    assert done.exit_code == 2
+    assert "MIGRATION_DATABASE_URL" in done.stderr
 
 
 def test_one_role_for_both_is_refused(run: Run, place: Place) -> None:

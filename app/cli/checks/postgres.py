@@ -7,6 +7,7 @@ import asyncpg
 
 from app.cli.checks.result import Result, verdict
 from app.core import schema
+from app.core.autocommit import asyncpg_dsn
 from app.core.config import Settings
 from app.core.database import asyncpg_url
 
@@ -29,7 +30,7 @@ FROM pg_roles WHERE rolname = current_user
 
 async def check_postgres(settings: Settings) -> list[Result]:
     """Look at the database as the service sees it."""
-    url = asyncpg_url(str(settings.DATABASE_URL)).set(drivername="postgresql").render_as_string(hide_password=False)
+    url = asyncpg_dsn(asyncpg_url(str(settings.DATABASE_URL)))
     try:
         connection = await asyncpg.connect(url, timeout=TIMEOUT_SECONDS, command_timeout=TIMEOUT_SECONDS, statement_cache_size=0)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
