@@ -50,6 +50,7 @@ lint: environment ## Look for mistakes and bad style
 	@$(PYTHON_ENV)/yamllint --strict .
 	@$(PYTHON_ENV)/python -m migrations.lint
 	@$(PYTHON_ENV)/python -m charts.generate --check
+	@$(PYTHON_ENV)/python -m infra.generate --check
 
 .PHONY: types
 types: environment ## Check the types, twice
@@ -77,6 +78,10 @@ reliability: environment ## Kill 200 processes of a stack under load, and count 
 e2e: environment tools ## Try releases on the cluster of KUBECONFIG, with the images E2E_IMAGE and E2E_IMAGE_NEXT: ARGS="-k words"
 	@E2E=1 $(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
 
+.PHONY: infra-rehearsal
+infra-rehearsal: environment ## Provision every stage on Pulumi's own engine, against an AWS on this machine: ARGS="--stage dev"
+	@$(PYTHON_ENV)/python -m tests.infra.rehearsal $(ARGS)
+
 ##@ Change
 
 .PHONY: migration
@@ -94,22 +99,23 @@ openapi: environment ## Write the API document: OUT=openapi.json
 	@$(PYTHON_ENV)/python -m app openapi >$(or $(OUT),openapi.json)
 
 .PHONY: docs
-docs: environment ## Write docs/reference from the code, and the chart's schema and README from its values
+docs: environment ## Write docs/reference from the code, the chart's schema and README, and what the infrastructure looks like and costs
 	@$(PYTHON_ENV)/python -m app docs
 	@$(PYTHON_ENV)/python -m charts.generate
+	@$(PYTHON_ENV)/python -m infra.generate
 
 ##@ Other
 
 .PHONY: clean
 clean: ## Delete what commands made: environment, caches, reports; not the stack's data
 	@rm -rf .venv .venv.lock .venv-uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.* coverage.xml
-	@find app charts tests migrations loadtests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find app charts infra tests migrations loadtests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: environment
 environment:
