@@ -13,11 +13,12 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Final, Never, cast
 
+import pulumi
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime import mocks, set_all_config
 from pulumi.runtime.proto import alias_pb2, engine_pb2, resource_pb2
 from pulumi.runtime.settings import configure
-from pulumi.runtime.stack import run_in_stack
+from pulumi.runtime.stack import register_stack_transformation, run_in_stack
 
 from infra import plausible
 
@@ -82,6 +83,8 @@ class Graph:
     """Paths within the exports that are secret."""
     warnings: tuple[str, ...] = ()
     """What the SDK warned of, such as an input that is going away."""
+    gaps: frozenset[tuple[str, str, str]] = frozenset()
+    """Type, name and input, where an Output was given that turned out to be None: the SDK leaves the input out without a word."""
     _by_urn: dict[str, Resource] = field(default_factory=dict[str, Resource], repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,7 +144,11 @@ def record(
         Refused: where the engine would stop.
         Exception: what the program, or a function given to ``apply``, raised.
     """
-    monitor, engine = _Monitor(stack, project), _Engine()
+    monitor, engine, gaps = _Monitor(stack, project), _Engine(), _Gaps()
+
+    def watched() -> None:
+        register_stack_transformation(gaps.look)
+        program()
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
@@ -149,12 +156,13 @@ def record(
         loop.set_default_executor(ThreadPoolExecutor(1))
         configure(_settings(monitor, engine, stack, project))
         set_all_config(dict(config or {}), list(secrets))
-        await run_in_stack(program)
+        await run_in_stack(watched)
 
     # The SDK keeps its state in context variables: a thread with an empty context is a process of its own.
     with ThreadPoolExecutor(1) as executor:
         executor.submit(Context().run, asyncio.run, run()).result()
-    return Graph(stack, tuple(_sorted(monitor.registered)), monitor.exports, monitor.secret_exports, tuple(engine.warnings))
+    resources = tuple(_sorted(monitor.registered))
+    return Graph(stack, resources, monitor.exports, monitor.secret_exports, tuple(engine.warnings), frozenset(gaps.found))
 
 
 def _settings(monitor: "_Monitor", engine: "_Engine", stack: str, project: str) -> mocks.MockSettings:
@@ -204,6 +212,27 @@ class _Engine(mocks.MockEngine):
     def Log(self, request: engine_pb2.LogRequest) -> None:  # noqa: N802
         if request.severity >= engine_pb2.WARNING:
             self.warnings.append(request.message)
+
+
+class _Gaps:
+    """Looks at the arguments of resources for Outputs that give nothing."""
+
+    def __init__(self) -> None:
+        self.found: set[tuple[str, str, str]] = set()
+
+    def look(self, args: pulumi.ResourceTransformationArgs) -> None:
+        for name, value in args.props.items():
+            self._follow(value, (args.type_, args.name, name))
+
+    def _follow(self, value: Any, place: tuple[str, str, str]) -> None:
+        if isinstance(value, pulumi.Output):
+            cast("pulumi.Output[Any]", value).apply(lambda found: self.found.add(place) if found is None else None)
+        elif isinstance(value, dict):
+            for item in cast("dict[str, Any]", value).values():
+                self._follow(item, place)
+        elif isinstance(value, list):
+            for item in cast("list[Any]", value):
+                self._follow(item, place)
 
 
 class _Monitor(mocks.MockMonitor):

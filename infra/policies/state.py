@@ -94,11 +94,10 @@ def outputs_are_not_text(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:
 
 
 def outputs_are_there(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:
-    """An input that waits for a resource and gets nothing from it: the wrong output was asked for."""
-    for resource in graph.custom:
-        for name, needed in resource.property_dependencies.items():
-            if needed and resource.inputs.get(name) in (None, "", [], [None]):
-                yield resource.urn, f"gets nothing for {name} from {', '.join(sorted(graph[urn].name for urn in needed if urn in graph))}."
+    """An argument that waits for a resource and gets nothing from it: the wrong output was asked for."""
+    for kind, name, argument in sorted(graph.gaps):
+        for resource in (it for it in graph.of(kind) if it.name == name):
+            yield resource.urn, f"is given an output for {argument} that is None; ask for another, or leave the argument out."
 
 
 def regions_agree(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:

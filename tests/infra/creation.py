@@ -45,7 +45,7 @@ def create(graph: Graph, endpoint: str, *, reverse: bool = False) -> tuple[World
     _forget(endpoint)
     cloud = Cloud(endpoint)
     world = World(cloud)
-    (provider,) = graph.of("pulumi:providers:aws")
+    provider = graph.one("pulumi:providers:aws", "aws")
     cloud.configure({name: _json(value) for name, value in provider.inputs.items()})
     made: dict[str, str] = {}
     problems: list[str] = []

@@ -31,7 +31,7 @@ def lint(graph: Graph, only: Iterable[str] | None = None) -> list[str]:
     body, urns = template(graph, only)
     if not body["Resources"]:
         return []
-    (provider,) = graph.of("pulumi:providers:aws")
+    provider = graph.one("pulumi:providers:aws", "aws")
     region = provider.inputs["region"]
     decoded, errors = decode_str(json.dumps(body))
     matches: list[Any] = errors or list(run_template_by_data(decoded or {}, _config(region), _rules(region)))

@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,10 +42,6 @@ class Outcome:
     differing: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     output: str = ""
     failed: bool = False
-
-    def counts(self) -> Counter[str]:
-        """Return how often each operation was done."""
-        return Counter(self.operations.values())
 
     def changed(self) -> dict[str, str]:
         """Return the operations that are not ``same``."""

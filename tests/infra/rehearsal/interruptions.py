@@ -61,7 +61,7 @@ def recover(engine: Engine, provider: Provider) -> Counter[str]:
     """Do what the handbook says: cancel, look what became of each pending creation, note it in the state, and refresh.
 
     `refresh --import-pending-creates` would be shorter; of the engine that this was written against (3.259.0), it drops the creation
-    from the state and leaves what was made to nobody. The state is edited instead, as docs/runbooks says.
+    from the state and leaves what was made to nobody. The state is edited instead: docs/how-to/rehearse-infrastructure.md.
 
     Returns:
         How many pending operations there were, and what became of the creations.
@@ -70,7 +70,7 @@ def recover(engine: Engine, provider: Provider) -> Counter[str]:
     found = Counter({"states put back from their backup": engine.repair()})
     deployment = engine.deployment()
     pending: list[dict[str, Any]] = deployment.pop("pending_operations", None) or []
-    resources: list[dict[str, Any]] = deployment["resources"]
+    resources: list[dict[str, Any]] = deployment.setdefault("resources", [])
     there = {resource["urn"] for resource in resources}
     for operation in pending:
         found[f"pending: {operation['type']}"] += 1

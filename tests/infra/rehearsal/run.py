@@ -151,7 +151,9 @@ def _refusals(it: Rehearsal, subject: Subject) -> None:
     for what, program in subject.mistakes.items():
         _refused(it, what, protected, lambda program=program: it.engine.up(program))
     judge.succeeded(it.report, "up after the refusals", it.engine.up(subject.last))
+    judge.same_as_state(it.report, "after the refusals", it.engine, it.world)
     _refused(it, "destroy", protected, it.engine.destroy)
+    judge.same_as_state(it.report, "after the refused destroy", it.engine, it.world)
 
 
 def _refused(it: Rehearsal, what: str, protected: set[str], act: Callable[[], Outcome]) -> None:

@@ -60,12 +60,10 @@ class Cloud:
         self.account = "111111111111"
         self.region = "us-east-1"
         self.default_tags: dict[str, str] = {}
-        self.configured = 0
 
     def configure(self, given: Values) -> None:
         """Take the provider's configuration: whose resources are made, and where."""
         if "allowedAccountIds" in given:
-            self.configured += 1
             self.account, self.region = given["allowedAccountIds"][0], given["region"]
             self.default_tags = given.get("defaultTags", {}).get("tags", {})
 
