@@ -70,6 +70,14 @@ format: environment ## Format the code and mend what can be mended
 profile: environment ## Measure what a request costs and where it goes
 	@$(PYTHON_ENV)/python -m loadtests.profile $(ARGS)
 
+.PHONY: load
+load: environment ## Load the local stack and judge it by its objectives: ARGS="--profile spike"
+	@$(PYTHON_ENV)/python -m loadtests run $(ARGS)
+
+.PHONY: bench
+bench: environment ## Measure the API beside bare servers of Node.js, Go and textbook FastAPI: ARGS="--rounds 3"
+	@$(PYTHON_ENV)/python -m loadtests.bench $(ARGS)
+
 .PHONY: reliability
 reliability: environment ## Kill 200 processes of a stack under load, and count what is lost: ARGS="--kills 20"
 	@$(PYTHON_ENV)/python -m tests.reliability $(ARGS)

@@ -6,38 +6,31 @@ where the time goes; its own cost is left out of the figures.
 """
 
 import argparse
-import asyncio
-import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import psutil
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from app.core.config import Settings
-from app.core.security import create_access_token
-from app.local.servers import Program, Running, Server, postgres, start, valkey, wait_until_ready
-from app.local.servers.ports import free_ports
-from loadtests.closed_loop import encode, load
+from loadtests.bench.errors import BenchError
+from loadtests.bench.figures import MICROSECONDS
+from loadtests.bench.machine import cpu_seconds, pinned, places
+from loadtests.bench.people import Person, register
+from loadtests.bench.scenarios import SCENARIOS, Scenario
+from loadtests.bench.stack import Stack, stack
+from loadtests.closed_loop import Request, Tally, load
 
-REPOSITORY: Final = Path(__file__).parents[1]
-API: Final = (sys.executable, "-m", "gunicorn", "--config", "python:app.core.gunicorn", "app.main:create_app()")
-ITEMS: Final = 1000
-NEW_ITEM: Final = json.dumps(
-    {"title": "a new item", "description": "made by a client", "attributes": {"colour": "red", "weight": 3}}
-).encode()
+WARM_UP_SECONDS: Final = 1.0
 
 #: Parts of the way, by the file a sample was taken in.
 PARTS: Final = {
@@ -55,15 +48,6 @@ PARTS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """A request that is sent over and over."""
-
-    name: str
-    request: bytes
-    status: int = 200
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """What a scenario cost: CPU in microseconds per request."""
 
@@ -74,125 +58,29 @@ class Cost:
     postgres: float
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """The servers of a profile."""
+async def _send(running: Stack, scenario: Scenario, people: Sequence[Person], seconds: float) -> Tally:
+    """Let everybody send a request over and over.
 
-    environment: dict[str, str]
-    postgres_pid: int
-    scenarios: list[Scenario]
-
-
-async def _start(server: Server, folder: Path) -> Running:
-    running = start(server.program, folder / f"{server.program.name}.log")
-    await wait_until_ready(server, running)
-    return running
+    Raises:
+        BenchError: if an answer has another status than the right one.
+    """
+    sent = [Request(scenario.request(person), scenario.status) for person in people]
+    tally = await load(running.plan.api_port, sent, seconds=seconds)
+    if tally.unexpected:
+        raise BenchError(f"{scenario.name}: {len(tally.unexpected)} of {tally.answered} answers were {set(tally.unexpected)}")
+    return tally
 
 
-@asynccontextmanager
-async def stack(folder: Path) -> AsyncGenerator[Stack]:
-    """Start PostgreSQL with a user and ``ITEMS`` items, and Valkey."""
-    ports = free_ports(2)
-    secret = os.urandom(32).hex()
-    database = postgres.prepare(folder, ports[0], postgres.Passwords(superuser=secret, owner=secret, app=secret))
-    cache = valkey.prepare(folder, ports[1], secret)
-    running: list[Running] = []
-    try:
-        running += [await _start(server, folder) for server in (database, cache)]
-        await postgres.provision(database)
-        environment = {
-            "ENVIRONMENT": "local",
-            "SECRET_KEY": secret,
-            "DATABASE_URL": database.url(),
-            "MIGRATION_DATABASE_URL": database.url(postgres.OWNER),
-            "REDIS_URL": cache.url(),
-            "METRICS_PORT": "0",
-            "WEB_CONCURRENCY": "1",
-        }
-        migrate = (sys.executable, "-m", "alembic", "upgrade", "head")
-        await asyncio.to_thread(subprocess.run, migrate, cwd=REPOSITORY, env=os.environ | environment, check=True, capture_output=True)
-        yield Stack(environment, running[0].pid, await _scenarios(environment))
-    finally:
-        for server in reversed(running):
-            server.stop()
-
-
-async def _scenarios(environment: dict[str, str]) -> list[Scenario]:
-    connection = await asyncpg.connect(environment["MIGRATION_DATABASE_URL"])
-    try:
-        user_id = await connection.fetchval("INSERT INTO users (email, password_hash) VALUES ('profile@example.com', 'none') RETURNING id")
-        ends = datetime.now(UTC) + timedelta(days=1)
-        session_id = await connection.fetchval("INSERT INTO sessions (user_id, expires_at) VALUES ($1, $2) RETURNING id", user_id, ends)
-        await connection.execute(
-            """INSERT INTO items (owner_id, title, description, attributes)
-            SELECT $1, 'item number ' || n, 'a text of usual length for ' || n, jsonb_build_object('colour', 'red', 'number', n)
-            FROM generate_series(1, $2::int) n""",
-            user_id,
-            ITEMS,
-        )
-        item_id = await connection.fetchval("SELECT max(id) FROM items")
-        await connection.execute("VACUUM ANALYZE items")
-    finally:
-        await connection.close()
-    settings = Settings(_env_file=None, **environment)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]  # strings, as the environment has them
-    token = create_access_token(settings, user_id=user_id, session_id=session_id)
-    return [
-        Scenario("health", encode("GET", "/health/live")),
-        Scenario("item", encode("GET", f"/api/v1/items/{item_id}", token)),
-        Scenario("list of 50", encode("GET", "/api/v1/items/?limit=50", token)),
-        Scenario("create", encode("POST", "/api/v1/items/", token, NEW_ITEM), 201),
-    ]
-
-
-@asynccontextmanager
-async def api(environment: dict[str, str], folder: Path, *prefix: str) -> AsyncGenerator[tuple[int, int]]:
-    """Start one API process and yield its port and the process id of the worker that answers."""
-    port = free_ports(1)[0]
-    settings = os.environ | environment | {"PORT": str(port)}
-    program = Program(name="api", argv=(*prefix, *API), cwd=REPOSITORY, env=settings)
-    running = start(program, folder / "api.log")
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    tally = await load(port, encode("GET", "/health/ready"), status=200, seconds=0, connections=1)
-                except OSError:
-                    tally = None
-                if tally is not None and tally.answered and not tally.unexpected:
-                    break
-                await asyncio.sleep(0.1)
-        yield port, _answering(running.pid).pid
-    finally:
-        running.stop()
-
-
-def _answering(pid: int) -> psutil.Process:
-    """Return the process below ``pid`` that has no children: gunicorn's worker."""
-    process = psutil.Process(pid)
-    while children := process.children():
-        process = children[-1]
-    return process
-
-
-def _cpu_seconds(pid: int, *, family: bool = False) -> float:
-    process = psutil.Process(pid)
-    times = [one.cpu_times() for one in ([process, *process.children(recursive=True)] if family else [process])]
-    return sum(time.user + time.system for time in times)
-
-
-async def measure(running: Stack, folder: Path, seconds: float) -> list[Cost]:
+async def measure(running: Stack, people: Sequence[Person], seconds: float) -> list[Cost]:
     """Return what each scenario costs."""
     costs: list[Cost] = []
-    async with api(running.environment, folder) as (port, worker):
-        for scenario in running.scenarios:
-            await load(port, scenario.request, status=scenario.status, seconds=1)
-            before = _cpu_seconds(worker), _cpu_seconds(running.postgres_pid, family=True)
-            tally = await load(port, scenario.request, status=scenario.status, seconds=seconds)
-            after = _cpu_seconds(worker), _cpu_seconds(running.postgres_pid, family=True)
-            if tally.unexpected:
-                raise SystemExit(f"{scenario.name}: {len(tally.unexpected)} of {tally.answered} answers were {set(tally.unexpected)}")
-            spent = [(then - now) / tally.answered * 1e6 for now, then in zip(before, after, strict=True)]
-            costs.append(Cost(scenario.name, tally.answered, tally.answered / seconds, *spent))
+    for scenario in SCENARIOS:
+        await _send(running, scenario, people, WARM_UP_SECONDS)
+        before = cpu_seconds(running.pid("api")), cpu_seconds(running.pid("postgres"))
+        tally = await _send(running, scenario, people, seconds)
+        after = cpu_seconds(running.pid("api")), cpu_seconds(running.pid("postgres"))
+        spent = [(then - now) / tally.answered * MICROSECONDS for now, then in zip(before, after, strict=True)]
+        costs.append(Cost(scenario.name, tally.answered, tally.per_second, *spent))
     return costs
 
 
@@ -207,16 +95,20 @@ def _sampling(worker: int, output: Path, seconds: float) -> Generator[None]:
         raise SystemExit(f"py-spy could not look into the API process: {complaint.decode().strip()}\nRun `make profile` as root.")
 
 
-async def where(running: Stack, folder: Path, seconds: float) -> dict[str, Counter[str]]:
+async def where(running: Stack, people: Sequence[Person], seconds: float) -> dict[str, Counter[str]]:
     """Return, for each scenario, the share of samples in each part of the way."""
     found: dict[str, Counter[str]] = {}
-    async with api(running.environment, folder) as (port, worker):
-        for scenario in running.scenarios:
-            output = folder / f"{scenario.name.replace(' ', '-')}.raw"
-            with _sampling(worker, output, seconds):
-                await load(port, scenario.request, status=scenario.status, seconds=seconds + 1)
-            found[scenario.name] = _parts(output.read_text())
+    for scenario in SCENARIOS:
+        output = running.folder / f"{scenario.name.replace(' ', '-')}.raw"
+        with _sampling(_answering(running.pid("api")), output, seconds):
+            await _send(running, scenario, people, seconds + 1)
+        found[scenario.name] = _parts(output.read_text())
     return found
+
+
+def _answering(pid: int) -> int:
+    """Return the process below ``pid`` that answers: the largest one."""
+    return max(psutil.Process(pid).children(), key=lambda process: process.memory_info().rss).pid
 
 
 def _parts(raw: str) -> Counter[str]:
@@ -252,23 +144,34 @@ def show(costs: list[Cost], parts: dict[str, Counter[str]]) -> None:
     console.print(shares)
 
 
-def _enterable(name: str) -> Path:
-    """Let PostgreSQL's own account into a temporary folder."""
-    folder = Path(name)
-    folder.chmod(0o711)
-    return folder
+async def profile(folder: Path, seconds: float) -> None:
+    """Measure, sample, print.
+
+    Args:
+        folder: Where the servers keep their data.
+        seconds: Length of each measurement.
+    """
+    server_place, other_place = places()
+    with pinned(other_place):
+        async with stack(folder) as running:
+            connection = await running.connect()
+            try:
+                people = await register(connection, running.settings)
+            finally:
+                await connection.close()
+            with pinned(server_place):
+                await running.start_service("api")
+            show(await measure(running, people, seconds), await where(running, people, seconds))
 
 
-async def main() -> None:
-    """Measure, sample, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5, help="length of each measurement")
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.profile", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5, help="length of each measurement (5)")
     seconds: float = parser.parse_args().seconds
     with tempfile.TemporaryDirectory(prefix="platform-profile-") as name:
-        folder = _enterable(name)
-        async with stack(folder) as running:
-            show(await measure(running, folder, seconds), await where(running, folder, seconds))
+        uvloop.run(profile(Path(name), seconds))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

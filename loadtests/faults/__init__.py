@@ -1,0 +1,1 @@
+"""Faults put into a build on purpose, to see whether the gate finds them."""

@@ -1,0 +1,1 @@
+"""The load gate: arrivals, histograms, validity, statistics, decision, report."""

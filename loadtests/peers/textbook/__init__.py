@@ -1,0 +1,1 @@
+"""Items the ordinary FastAPI way."""
