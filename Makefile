@@ -86,6 +86,10 @@ reliability: environment ## Kill 200 processes of a stack under load, and count 
 e2e: environment tools ## Try releases on the cluster of KUBECONFIG, with the images E2E_IMAGE and E2E_IMAGE_NEXT: ARGS="-k words"
 	@E2E=1 $(PYTHON_ENV)/python -m pytest tests/e2e $(ARGS)
 
+.PHONY: infra-faults
+infra-faults: environment ## Write docs/reference/seeded-faults.md: mistakes made on purpose, and which check catches each
+	@$(PYTHON_ENV)/python -m tests.infra.faults
+
 .PHONY: infra-rehearsal
 infra-rehearsal: environment ## Provision every stage on Pulumi's own engine, against an AWS on this machine: ARGS="--stage dev"
 	@$(PYTHON_ENV)/python -m tests.infra.rehearsal $(ARGS)

@@ -15,8 +15,8 @@ import pulumi
 class World:
     """Where a resource is made."""
 
-    region: str = "us-east-1"
-    account: str = "123456789012"
+    region: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)

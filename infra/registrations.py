@@ -25,6 +25,8 @@ from infra import plausible
 PROJECT: Final = "fastapi-platform"
 STACK_TYPE: Final = "pulumi:pulumi:Stack"
 PROVIDER_PREFIX: Final = "pulumi:providers:"
+#: Where resources are made whose provider does not say so.
+NOWHERE: Final = plausible.World(region="us-east-1", account="123456789012")
 #: What marks a value in a request as a secret: the SDK's protocol.
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
 SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  # a constant of the protocol
@@ -129,7 +131,13 @@ class Graph:
 
 
 def record(
-    program: Callable[[], None], *, stack: str, project: str = PROJECT, config: Mapping[str, str] | None = None, secrets: Sequence[str] = ()
+    program: Callable[[], None],
+    *,
+    stack: str,
+    project: str = PROJECT,
+    config: Mapping[str, str] | None = None,
+    secrets: Sequence[str] = (),
+    world: plausible.World = NOWHERE,
 ) -> Graph:
     """Run a program and return what it registered. May be called again and again, and from within a running event loop.
 
@@ -139,12 +147,13 @@ def record(
         project: Its name.
         config: Values of the stack's configuration, with their full keys such as ``fastapi-platform:smtpPassword``.
         secrets: Which of these keys are secret.
+        world: Where resources are made whose provider does not say so.
 
     Raises:
         Refused: where the engine would stop.
         Exception: what the program, or a function given to ``apply``, raised.
     """
-    monitor, engine, gaps = _Monitor(stack, project), _Engine(), _Gaps()
+    monitor, engine, gaps = _Monitor(stack, project, world), _Engine(), _Gaps()
 
     def watched() -> None:
         register_stack_transformation(gaps.look)
@@ -152,6 +161,7 @@ def record(
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_ignore)
         # Requests come one after the other: the order of a run is the order of the next.
         loop.set_default_executor(ThreadPoolExecutor(1))
         configure(_settings(monitor, engine, stack, project))
@@ -163,6 +173,10 @@ def record(
         executor.submit(Context().run, asyncio.run, run()).result()
     resources = tuple(_sorted(monitor.registered))
     return Graph(stack, resources, monitor.exports, monitor.secret_exports, tuple(engine.warnings), frozenset(gaps.found))
+
+
+def _ignore(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+    """Say nothing of what the first failure takes with it; the failure itself is raised."""
 
 
 def _settings(monitor: "_Monitor", engine: "_Engine", stack: str, project: str) -> mocks.MockSettings:
@@ -238,11 +252,12 @@ class _Gaps:
 class _Monitor(mocks.MockMonitor):
     """Takes the place of the engine."""
 
-    def __init__(self, stack: str, project: str) -> None:
+    def __init__(self, stack: str, project: str, world: plausible.World) -> None:
         super().__init__(cast("mocks.Mocks", None))  # what would ask it is answered here
         self.registered: dict[str, Resource] = {}
         self.exports: dict[str, Any] = {}
         self.secret_exports: frozenset[str] = frozenset()
+        self._world = world
         self._stack = stack
         self._project = project
         self._root = self._urn("", STACK_TYPE, f"{project}-{stack}")
@@ -258,7 +273,7 @@ class _Monitor(mocks.MockMonitor):
         if urn in self.registered:
             raise Refused(f"Two resources have the URN {urn}; name one of them otherwise.")
         inputs, secrets = _plain(request.object)
-        made = _made(request, inputs, urn, self._world(request.provider))
+        made = _made(request, inputs, urn, self._place(request.provider))
         self.registered[urn] = Resource(
             urn=urn,
             type=request.type,
@@ -304,13 +319,12 @@ class _Monitor(mocks.MockMonitor):
             found[alias.urn or self._urn(parent, spec.type or request.type, spec.name or request.name)] = None
         return tuple(found)
 
-    def _world(self, provider: str) -> plausible.World:
+    def _place(self, provider: str) -> plausible.World:
         """Return the account and region that the provider of a resource works in."""
         resource = self.registered.get(provider.rpartition("::")[0])
-        if resource is None or "region" not in resource.inputs:
-            return plausible.World()
-        accounts = json.loads(resource.inputs.get("allowedAccountIds", "[]"))
-        return plausible.World(resource.inputs["region"], *accounts[:1])
+        inputs: Mapping[str, Any] = resource.inputs if resource else {}
+        accounts = json.loads(inputs.get("allowedAccountIds", "[]"))
+        return plausible.World(inputs.get("region", self._world.region), accounts[0] if accounts else self._world.account)
 
 
 def _made(request: resource_pb2.RegisterResourceRequest, inputs: dict[str, Any], urn: str, world: plausible.World) -> plausible.Made:

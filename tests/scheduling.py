@@ -12,6 +12,8 @@ SLOW = (
     "tests/tasks/",
     "tests/charts/test_mutations.py",
     "tests/api/test_schemathesis.py",
+    "tests/infra/test_faults_",
+    "tests/infra/test_creation.py",
 )
 
 

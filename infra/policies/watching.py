@@ -45,7 +45,12 @@ def what_matters_is_watched(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:
 
 
 def somebody_listens(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:
-    """A topic has subscribers, and a month has a budget."""
+    """An alarm rings at a topic that is there, a topic has subscribers, and a month has a budget."""
+    there = {topic.outputs["arn"] for topic in graph.of("aws:sns/topic:Topic")}
+    for alarm in graph.of(ALARM):
+        for action in alarm.inputs.get("alarmActions", []):
+            if action not in there:
+                yield alarm.urn, f"rings at {action}, which is not made here; take the topic's ARN."
     topics = {subscription.inputs.get("topic") for subscription in graph.of("aws:sns/topicSubscription:TopicSubscription")}
     for topic in graph.of("aws:sns/topic:Topic"):
         if topic.outputs["arn"] not in topics:

@@ -1,6 +1,5 @@
 """URNs of a stage, as they were when somebody last looked: a resource that changes its URN is another resource to the engine."""
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -19,16 +18,14 @@ def kept(stage: str) -> list[str]:
     return (FOLDER / f"{stage}.txt").read_text().splitlines()
 
 
-def compare(stage: str, graph: Graph) -> list[str]:
-    """Return a sentence for each URN that came or went without an alias.
+def keep(stage: str, graph: Graph) -> None:
+    """Write the golden file of a stage anew."""
+    (FOLDER / f"{stage}.txt").write_text("\n".join(urns(graph)) + "\n")
 
-    With UPDATE_GOLDEN in the environment the file is written anew.
-    """
-    now = urns(graph)
-    if os.environ.get("UPDATE_GOLDEN"):
-        (FOLDER / f"{stage}.txt").write_text("\n".join(now) + "\n")
-        return []
-    before = set(kept(stage))
+
+def compare(stage: str, graph: Graph) -> list[str]:
+    """Return a sentence for each URN that came or went without an alias."""
+    before, now = set(kept(stage)), urns(graph)
     former = {alias.split("::", 2)[2] for resource in graph.resources for alias in resource.aliases}
     gone = [f"{urn} is gone: the engine would delete it; add an alias to what it became." for urn in sorted(before - set(now) - former)]
     return gone + [f"{urn} is new." for urn in now if urn not in before]

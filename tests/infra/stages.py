@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from infra.config import StageConfig, load
+from infra.plausible import World
 from infra.program import deploy
 from infra.registrations import Graph, record
 
@@ -41,7 +42,8 @@ def run(stage: str, program: Callable[[], None]) -> Graph:
     """
     gc.disable()
     try:
-        return record(program, stack=stage, config=SECRETS, secrets=tuple(SECRETS))
+        here = World(region=raw(stage)["region"], account=raw(stage)["account"])
+        return record(program, stack=stage, config=SECRETS, secrets=tuple(SECRETS), world=here)
     finally:
         gc.enable()
 

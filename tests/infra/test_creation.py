@@ -31,5 +31,5 @@ def test_most_is_made_by_moto_and_the_rest_in_memory() -> None:
 
 def test_a_missing_dependency_is_seen_in_one_of_the_orders(moto_endpoint: str) -> None:
     graph = register(Fault("", stage="dev", edits={("eks.NodeGroup", "system"): option(depends_on=[])}))
-    problems = [found for reverse in (False, True) for found in creation.create(graph, moto_endpoint, reverse=reverse)[1]]
+    problems = (found for reverse in (True, False) for found in creation.create(graph, moto_endpoint, reverse=reverse)[1])
     assert any("NodeGroup::system" in found for found in problems)

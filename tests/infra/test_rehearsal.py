@@ -158,6 +158,7 @@ def test_a_type_without_facts_is_refused_with_the_place_to_add_them(engine: Engi
     [
         (VPC, {"cidrBlock": "10.0.0.0/16"}, {"cidrBlock": "10.1.0.0/16"}, ["cidrBlock"]),
         (VPC, {"tags": {"a": "1"}}, {"tags": {"a": "2"}}, []),
+        ("aws:ec2/flowLog:FlowLog", {"trafficType": "ALL", "tags": {"a": "1"}}, {"trafficType": "ALL", "tags": {"a": "2"}}, []),
         ("aws:rds/instance:Instance", {"engineVersion": "16.10"}, {"engineVersion": "16.11"}, []),
         ("aws:rds/instance:Instance", {"username": "a"}, {"username": "b"}, ["username"]),
         (

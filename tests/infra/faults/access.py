@@ -144,9 +144,15 @@ FAULTS: Final = (
     Fault("The certificate is for another host.", edits={("acm.Certificate", "certificate"): put(domain_name="www.prod.example.com")}),
     Fault("The certificate is proved by mail.", edits={("acm.Certificate", "certificate"): put(validation_method="EMAIL")}),
     Fault("The load balancer gets a certificate that nobody waited for.", without=[("acm.CertificateValidation", "validated")]),
-    Fault("A resource that AWS knows is registered twice.", exports=lambda _: {"second": aws.ecr.Repository(
-        "repository", name="fastapi-platform/prod"
+    Fault("A resource is registered twice.", exports=lambda made: {"second": aws.ecr.Repository(
+        "repository", opts=pulumi.ResourceOptions(parent=made["platform:infra:Registry", "registry"])
     ).arn}),
+    Fault("What is registered depends on the account that it is planned in.", exports=lambda _: {
+        "account": aws.get_caller_identity_output().account_id
+    }),
+    Fault("An alarm rings at a topic that is gone.", edits={
+        ALARM: put(alarm_actions=["arn:aws:sns:us-east-1:333344445555:former"]),
+    }),
     Fault(
         "The access policy of administrators is misspelt.",
         edits={("eks.AccessPolicyAssociation", "deploy"): put(
@@ -163,7 +169,7 @@ FAULTS: Final = (
     Fault(
         "An alarm's threshold is in GiB, and the metric in bytes.",
         edits={ALARM: put(threshold=20.0)},
-        would_be_caught_by="the runbook that has every alarm ring once",
+        would_be_caught_by="the first days: the alarm rings all the time, or never",
     ),
     Fault(
         "Interruptions of nodes are listened for under a misspelt name.",
@@ -192,6 +198,6 @@ FAULTS: Final = (
     Fault(
         "Alarms go to an address that nobody reads.",
         config={"alarms.emails": ["nobody@example.com"]},
-        would_be_caught_by="the bootstrap runbook, which waits for the confirmation of the subscription",
+        would_be_caught_by="a look at SNS after the first `pulumi up`: the subscription waits for its confirmation",
     ),
 )  # fmt: skip

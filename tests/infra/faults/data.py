@@ -119,6 +119,12 @@ FAULTS: Final = (
             rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}]
         ),
     }),
+    Fault("Uploads are encrypted with a key that is gone.", edits={
+        ("s3.BucketServerSideEncryptionConfiguration", UPLOADS): inside(
+            "rules.0.apply_server_side_encryption_by_default.kms_master_key_id",
+            "arn:aws:kms:us-east-1:333344445555:key/11111111-2222-3333-4444-555555555555",
+        ),
+    }),
     Fault("Access logs are to be written with a key that S3 does not take.", edits={
         ("s3.BucketServerSideEncryptionConfiguration", LOGS): put(
             rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "aws:kms"}}]

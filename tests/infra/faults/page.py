@@ -54,7 +54,7 @@ def summary(results: list[Result]) -> str:
     )
     counts = {kind: sum(kind in _kinds(result) for result in caught) for kind in kinds}
     alone = sum(_kinds(result) == {"golden URNs"} for result in caught)
-    by_kind = ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
+    by_kind = ", ".join(f"{kind} {count}" for kind, count in counts.items())
     return (
         f"**{len(caught)} of {len(results)} are caught: {len(caught) / len(results):.0%}.** "
         f"By kind of check, some by several: {by_kind}. By golden URNs alone: {alone}.\n"

@@ -35,7 +35,7 @@ class Kind:
 
     def replaces(self, path: str) -> bool:
         """Say whether a change there makes another resource."""
-        if path in {"tags", "tagsAll"} or path.startswith(("tags.", "tagsAll.")):
+        if path.split(".", maxsplit=1)[0] in {"tags", "tagsAll"}:
             return False
         return path == "region" or any(path == one or path.startswith(f"{one}.") or one == ALL for one in self.replacing)
 

