@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         ):
             app.state.hub = hub
             app.state.resources, app.state.principals, app.state.revocations = resources, principals, revocations
-            dispatcher.limits, dispatcher.principals = resources.limits, principals
+            dispatcher.start(resources.limits, principals)
             with observed(settings, "api", resources.database):
                 yield
 

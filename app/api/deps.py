@@ -11,6 +11,7 @@ from app.core import autocommit, context, database
 from app.core.config import Settings as SettingsModel
 from app.core.errors import Forbidden, Unauthorized
 from app.core.http import idempotency
+from app.core.http.compile import process_wide
 from app.core.http.dispatch import PRINCIPAL
 from app.core.http.idempotency import IdempotencyKey
 from app.core.principals import Principals as PrincipalsModel
@@ -23,6 +24,7 @@ from app.services import storage as storages
 MAX_USER_AGENT_CHARS: Final = 512
 
 
+@process_wide
 async def resources(request: Request) -> ResourcesModel:
     """Return what the process holds open."""
     found: ResourcesModel = request.app.state.resources
@@ -32,11 +34,13 @@ async def resources(request: Request) -> ResourcesModel:
 Resources = Annotated[ResourcesModel, Depends(resources)]
 
 
+@process_wide
 async def settings(held: Resources) -> SettingsModel:
     """Return the process's settings."""
     return held.settings
 
 
+@process_wide
 async def single_statements(held: Resources) -> autocommit.Autocommit:
     """Return the way to run one statement in one round trip."""
     return held.database.autocommit
@@ -158,6 +162,7 @@ WriterSession = Annotated[database.WriteSession, Depends(writer_session, scope="
 PublicWriterSession = Annotated[database.WriteSession, Depends(public_writer_session, scope="function")]
 
 
+@process_wide
 async def revocations(request: Request) -> RevocationsModel:
     """Return what spreads revocations."""
     found: RevocationsModel = request.app.state.revocations
@@ -182,6 +187,7 @@ async def guard(held: Resources, client: Client) -> auth.Guard:
 Guard = Annotated[auth.Guard, Depends(guard)]
 
 
+@process_wide
 async def storage(request: Request) -> storages.Storage:
     """Return the way to the object store."""
     found: storages.Storage = request.app.state.storage

@@ -22,7 +22,7 @@ from app.core.errors import ServiceUnavailable
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 OUTBOX_TABLE: Final = "outbox"
-_WAIT: Final = metrics.POOL_WAIT_SECONDS.labels("autocommit")
+_WAIT: Final = metrics.waits_for_connections("autocommit")
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -88,7 +88,51 @@ class Statement:
 
 
 type Connection = "asyncpg.Connection[asyncpg.Record]"
-type Fetch = Callable[..., Awaitable[Any]]
+type Records = list[Any]
+
+
+class Link:
+    """A connection and the statements it has prepared.
+
+    Goes to the driver's protocol by the shortest way: ``Connection.fetch`` looks the statement up, wraps the execution twice
+    and measures its time on every call, which costs as much as the execution. What it also does, to prepare anew what a
+    migration made stale, is left to it.
+
+    Args:
+        connection: An open connection.
+        keep_prepared: Whether statements may be kept; not behind a transaction pooler.
+    """
+
+    __slots__ = ("_execute", "_keep_prepared", "_prepared", "connection")
+
+    def __init__(self, connection: Connection, *, keep_prepared: bool) -> None:
+        self.connection = connection
+        self._keep_prepared = keep_prepared
+        self._prepared: dict[str, Any] = {}
+        self._execute: Callable[..., Awaitable[Records]] = cast("Any", connection)._protocol.bind_execute  # noqa: SLF001  # see above
+
+    async def fetch(self, text: str, values: Sequence[object], limit: int) -> Records:
+        """Run a statement and return its rows.
+
+        Args:
+            text: The statement.
+            values: Its positional arguments.
+            limit: Most rows wanted, 0 for all.
+        """
+        prepared = self._prepared.get(text)
+        if prepared is None:
+            if not self._keep_prepared:
+                return await self.connection.fetch(text, *values)
+            prepared = self._prepared[text] = await self.connection.prepare(text)
+        try:
+            return await self._execute(prepared._state, values, "", limit, False, None)  # noqa: SLF001  # see above
+        except asyncpg.InvalidCachedStatementError:
+            self._prepared.clear()
+            return await self.connection.fetch(text, *values)
+
+
+#: Given a connection, or the place of one (``None``).
+type Turn = asyncio.Future[Link | None]
 
 
 def asyncpg_dsn(url: URL) -> str:
@@ -120,10 +164,12 @@ class Autocommit:
             # Above PostgreSQL's own timeout: it speaks first, unless it hangs.
             "command_timeout": int(server_settings["statement_timeout"]) / 1000 + 2,
         }
+        self._keep_prepared = keep_prepared
         if not keep_prepared:
             self._options["statement_cache_size"] = 0
-        self._idle: list[Connection] = []
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._idle: list[Link] = []
+        self._waiting: deque[tuple[Turn, float]] = deque()
+        self._expiry: asyncio.TimerHandle | None = None
         self._open = 0
         #: Called after a statement that wrote an outbox row, which by then is committed.
         self.outbox_filled: Callable[[], None] = lambda: None
@@ -136,21 +182,21 @@ class Autocommit:
     @property
     def waiting(self) -> int:
         """Statements waiting for a connection now."""
-        return sum(not turn.done() for turn in self._waiting)
+        return sum(not turn.done() for turn, _ in self._waiting)
 
     async def value(self, statement: Statement, *values: object) -> Any:
         """Run a statement and return the first column of its first row, ``None`` where there is no row."""
-        return await self._run(asyncpg.Connection.fetchval, statement, values)
+        rows = await self._run(statement, values, 1)
+        return rows[0][0] if rows else None
 
     async def row(self, statement: Statement, *values: object) -> Sequence[Any] | None:
         """Run a statement and return its first row."""
-        found: Sequence[Any] | None = await self._run(asyncpg.Connection.fetchrow, statement, values)
-        return found
+        rows = await self._run(statement, values, 1)
+        return rows[0] if rows else None
 
     async def rows(self, statement: Statement, *values: object) -> Sequence[Sequence[Any]]:
         """Run a statement and return every row."""
-        found: Sequence[Sequence[Any]] = await self._run(asyncpg.Connection.fetch, statement, values)
-        return found
+        return await self._run(statement, values, 0)
 
     async def dedicated(self) -> Connection:
         """Open a connection outside of the pool, such as ``LISTEN`` needs; the caller closes it."""
@@ -162,83 +208,98 @@ class Autocommit:
         self._size = 0
         while self._idle:
             self._open -= 1
-            await self._idle.pop().close(timeout=CONNECT_TIMEOUT_SECONDS)
+            await self._idle.pop().connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
 
-    async def _run(self, fetch: Fetch, statement: Statement, values: Sequence[object]) -> Any:
+    async def _run(self, statement: Statement, values: Sequence[object], limit: int) -> Records:
         try:
-            return await self._run_once(fetch, statement, values)
+            return await self._run_once(statement, values, limit)
         except CONNECTION_LOST as error:
             self._drop_idle()
             if statement.writes or isinstance(error, TimeoutError):
                 raise ServiceUnavailable from error
         try:
-            return await self._run_once(fetch, statement, values)
+            return await self._run_once(statement, values, limit)
         except CONNECTION_LOST as error:
             raise ServiceUnavailable from error
 
-    async def _run_once(self, fetch: Fetch, statement: Statement, values: Sequence[object]) -> Any:
-        connection = await self._acquire()
+    async def _run_once(self, statement: Statement, values: Sequence[object], limit: int) -> Records:
+        link = self._take() or await self._acquire()
         try:
-            found = await fetch(connection, statement.text, *statement.arguments(values))
+            found = await link.fetch(statement.text, statement.arguments(values), limit)
         except asyncpg.InternalClientError as error:  # PostgreSQL's farewell came in the moment the statement was to go
-            connection.terminate()
+            link.connection.terminate()
             raise ConnectionResetError("the connection ended before the statement") from error
         except asyncpg.InterfaceError as error:
-            if connection.is_closed():
+            if link.connection.is_closed():
                 raise ConnectionResetError("the connection ended before the statement") from error
             raise  # a fault of ours, such as an argument too many
         finally:
-            self._release(connection)
+            self._release(link)
         if statement.fills_outbox:
             self.outbox_filled()
         return found
 
-    async def _acquire(self) -> Connection:
+    def _take(self) -> Link | None:
+        """Return an idle connection, if there is one."""
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
+            link = self._idle.pop()
+            if not link.connection.is_closed():
+                return link
             self._open -= 1
+        return None
+
+    async def _acquire(self) -> Link:
+        """Open another connection where the pool may grow, else wait for one."""
         if self._open < self._size:
             self._open += 1
             return await self._connect()
         return await self._wait() or await self._connect()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> Link:
         """Open a connection in a place that is counted already."""
         try:
             connection: Connection = await asyncpg.connect(self._dsn, **self._options)
         except BaseException:
             self._free_place()
             raise
-        return connection
+        return Link(connection, keep_prepared=self._keep_prepared)
 
-    async def _wait(self) -> Connection | None:
+    async def _wait(self) -> Link | None:
         """Return a connection that came free, or ``None`` where its place came free: the caller opens another."""
-        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: Turn = loop.create_future()
         started = perf_counter()
-        self._waiting.append(turn)
+        self._waiting.append((turn, started + self._timeout))
+        if self._expiry is None:
+            self._expiry = loop.call_later(self._timeout, self._expire)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():  # given in the moment of giving up
+            return await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:  # given in the moment of giving up
                 self._give_back(turn.result())
-            if isinstance(error, TimeoutError):
-                raise ServiceUnavailable("No database connection became free in time; repeat the request in a moment.") from error
             raise
         finally:
             _WAIT.observe(perf_counter() - started)
 
-    def _release(self, connection: Connection) -> None:
-        if self._size == 0:
-            connection.terminate()
-        if connection.is_closed():
-            self._free_place()
-        elif not self._hand_over(connection):
-            self._idle.append(connection)
+    def _expire(self) -> None:
+        """Refuse those who have waited too long. One timer does for all: whoever came first gives up first."""
+        now = perf_counter()
+        while self._waiting and (self._waiting[0][0].done() or self._waiting[0][1] <= now):
+            turn, _ = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(ServiceUnavailable("No database connection became free in time; repeat the request in a moment."))
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(self._waiting[0][1] - now, self._expire) if self._waiting else None
 
-    def _give_back(self, given: Connection | None) -> None:
+    def _release(self, link: Link) -> None:
+        if self._size == 0:
+            link.connection.terminate()
+        if link.connection.is_closed():
+            self._free_place()
+        elif not self._hand_over(link):
+            self._idle.append(link)
+
+    def _give_back(self, given: Link | None) -> None:
         if given is None:
             self._free_place()
         else:
@@ -248,10 +309,10 @@ class Autocommit:
         if not self._hand_over(None):
             self._open -= 1
 
-    def _hand_over(self, given: Connection | None) -> bool:
+    def _hand_over(self, given: Link | None) -> bool:
         """Give a connection, or the place of one, to who has waited longest; return whether anybody has."""
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(given)
                 return True
@@ -260,4 +321,4 @@ class Autocommit:
     def _drop_idle(self) -> None:
         while self._idle:
             self._open -= 1
-            self._idle.pop().terminate()
+            self._idle.pop().connection.terminate()

@@ -62,7 +62,7 @@ RATE_LIMIT_DECISIONS: Final = Counter(
 POOL_SIZE: Final = Gauge("database_pool_size", "Connections the pool may open.", ["pool"], multiprocess_mode="livesum")
 POOL_IN_USE: Final = Gauge("database_pool_in_use", "Connections in use now.", ["pool"], multiprocess_mode="livesum")
 POOL_WAITING: Final = Gauge("database_pool_waiting", "Requests waiting for a connection now.", ["pool"], multiprocess_mode="livesum")
-POOL_WAIT_SECONDS: Final = Histogram(
+POOL_WAIT_SECONDS: Final = BulkHistogram(
     "database_pool_wait_seconds", "Seconds waited for a connection, opening it included.", ["pool"], buckets=WAIT_BUCKETS
 )
 
@@ -116,32 +116,56 @@ class Tally:
             self._flushed = count
 
 
+class Observations:
+    """Observations of a histogram kept in memory by one thread, carried over by the flusher.
+
+    Args:
+        histogram: With its labels set.
+        bounds: Its buckets' upper bounds.
+    """
+
+    __slots__ = ("_bounds", "_flushed", "_flushed_total", "_histogram", "buckets", "total")
+
+    def __init__(self, histogram: BulkHistogram, bounds: tuple[float, ...]) -> None:
+        self.buckets = [0] * (len(bounds) + 1)
+        self.total = 0.0
+        self._bounds = bounds
+        self._histogram = histogram
+        self._flushed = self.buckets[:]
+        self._flushed_total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Take an observation."""
+        self.buckets[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def flush(self) -> int:
+        """Carry over what was observed since the last time, and return how many observations that were."""
+        buckets, total = self.buckets[:], self.total
+        fresh = [now - before for now, before in zip(buckets, self._flushed, strict=True)]
+        if count := sum(fresh):
+            self._histogram.add(fresh, total - self._flushed_total)
+            self._flushed, self._flushed_total = buckets, total
+        return count
+
+
 class _RequestTally:
     """Requests of one handler, method and status, by duration."""
 
-    __slots__ = ("_flushed", "_flushed_seconds", "_labels", "buckets", "seconds")
+    __slots__ = ("_counter", "seconds")
 
     def __init__(self, handler: str, method: str, status: int) -> None:
-        self.buckets = [0] * (len(REQUEST_BUCKETS) + 1)
-        self.seconds = 0.0
-        self._flushed = self.buckets[:]
-        self._flushed_seconds = 0.0
-        self._labels = (REQUESTS.labels(handler, method, status), REQUEST_SECONDS.labels(handler, method))
+        self._counter = REQUESTS.labels(handler, method, status)
+        self.seconds = Observations(REQUEST_SECONDS.labels(handler, method), REQUEST_BUCKETS)
 
     def flush(self) -> None:
         """Carry over what was observed since the last time."""
-        buckets, seconds = self.buckets[:], self.seconds
-        fresh = [now - before for now, before in zip(buckets, self._flushed, strict=True)]
-        if not any(fresh):
-            return
-        counter, histogram = self._labels
-        counter.inc(sum(fresh))
-        histogram.add(fresh, seconds - self._flushed_seconds)
-        self._flushed, self._flushed_seconds = buckets, seconds
+        if count := self.seconds.flush():
+            self._counter.inc(count)
 
 
 _requests: Final[dict[tuple[str, str, int], _RequestTally]] = {}
-_tallies: Final[list[Tally]] = []
+_tallies: Final[list[Tally | Observations]] = []
 _samples: Final[dict[Gauge, Callable[[], float]]] = {}
 _flushing: Final = threading.Lock()
 
@@ -156,8 +180,7 @@ def observe_request(handler: str, method: str, status: int, seconds: float) -> N
         seconds: How long it took.
     """
     found = _requests.get((handler, method, status)) or _request_tally(handler, method, status)
-    found.buckets[bisect_left(REQUEST_BUCKETS, seconds)] += 1
-    found.seconds += seconds
+    found.seconds.observe(seconds)
 
 
 def _request_tally(handler: str, method: str, status: int) -> _RequestTally:
@@ -170,6 +193,13 @@ def _request_tally(handler: str, method: str, status: int) -> _RequestTally:
 def tally(counter: Counter) -> Tally:
     """Return a count in memory for a counter (one with its labels set) that a hot path adds to."""
     made = Tally(counter)
+    _tallies.append(made)
+    return made
+
+
+def waits_for_connections(pool: str) -> Observations:
+    """Return where a pool notes how long somebody waited for a connection, in seconds."""
+    made = Observations(POOL_WAIT_SECONDS.labels(pool), WAIT_BUCKETS)
     _tallies.append(made)
     return made
 

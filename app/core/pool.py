@@ -7,7 +7,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from app.core import metrics
 
-_WAIT = metrics.POOL_WAIT_SECONDS.labels("transactions")
+_WAIT = metrics.waits_for_connections("transactions")
 
 
 class MeasuredPool(AsyncAdaptedQueuePool):

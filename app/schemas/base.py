@@ -66,9 +66,9 @@ class Body(BaseModel):
 
 
 class Parameters(Body):
-    """Base of what the service reads from a query, where everything is text."""
+    """Base of what the service reads from a query, where everything is text. Frozen, so that a question asked often is read once."""
 
-    model_config = ConfigDict(strict=False)
+    model_config = ConfigDict(strict=False, frozen=True)
 
 
 def never_null(schema: dict[str, Any]) -> None:

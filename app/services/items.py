@@ -134,8 +134,7 @@ async def search(db: Runner, user: Principal, query: ItemQuery, keys: Sequence[s
     column = _POSITION_OF[query.sort.removeprefix("-")]
 
     def at(row: Row, direction: cursor.Direction) -> str:
-        value = row[column] if column == TITLE else row[column].strip('"')
-        return cursor.encode(keys[0], question, cursor.Position(direction, value, row[ID]))
+        return cursor.encode(keys[0], question, cursor.Position(direction, row[column], row[ID]))
 
     has_next, has_prev = (bool(rows), more) if backwards else (more, bool(rows) and (position is not None or query.skip > 0))
     return Page(rows, at(rows[-1], "next") if has_next else None, at(rows[0], "prev") if has_prev else None)

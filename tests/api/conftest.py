@@ -1,9 +1,10 @@
 """The API in the test's own process, and people who are signed in to it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, insert
 
+from app.core.autocommit import Link
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.passwords import hash_password
@@ -109,3 +111,17 @@ async def other(make_person: MakePerson) -> Person:
 async def superuser(make_person: MakePerson) -> Person:
     """Somebody who may act on others."""
     return await make_person(is_superuser=True)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that takes down what is run as a single statement."""
+    noted: list[str] = []
+    fetch = Link.fetch
+
+    async def noting(link: Link, text: str, values: Sequence[object], limit: int) -> Any:
+        noted.append(text)
+        return await fetch(link, text, values, limit)
+
+    monkeypatch.setattr(Link, "fetch", noting)
+    return noted

@@ -158,3 +158,21 @@ class StrictRequest(Request):
         elif kind == "application/x-www-form-urlencoded":
             refuse_broken_escapes(await self.body(), "body")
         return await super()._get_form(max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
+
+
+class WholeRequest(StrictRequest):
+    """A request whose body has arrived already.
+
+    Args:
+        scope: Its ASGI scope.
+        content: Its body.
+    """
+
+    def __init__(self, scope: Any, content: bytes) -> None:
+        super().__init__(scope, _no_more)
+        self._body = content  # where Starlette keeps a body that was read
+
+
+async def _no_more() -> Any:
+    """Stand for the end of a request that has arrived as a whole: its client may have gone, nothing more comes."""
+    return {"type": "http.disconnect"}

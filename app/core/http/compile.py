@@ -12,6 +12,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import params
@@ -22,7 +23,7 @@ from fastapi.routing import APIRoute, RouteContext, serialize_response
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -32,10 +33,26 @@ from app.core.http.route import JSON, Route
 
 type Arguments = dict[str, Any]
 type Errors = list[Any]
-type Reader = Callable[[Request, Arguments], Errors]
+type Reader = Callable[[Request, Arguments], Sequence[Any]]
 
 LISTS: Final = (list, tuple, set, frozenset)
 IMMUTABLE: Final = (int, float, str, bool, bytes, type(None))
+#: Where the scope holds the request's headers by name, if the dispatcher put them there.
+HEADERS: Final = "platform.headers"
+#: Questions whose reading is remembered, and their greatest length in bytes.
+MAX_QUESTIONS: Final = 512
+MAX_QUESTION_BYTES: Final = 128
+JSON_BYTES: Final = JSON.encode()
+_SOUND: Final = ()
+
+
+def process_wide[**P, R](call: Callable[P, R]) -> Callable[P, R]:
+    """Mark a dependency that gives every request of a process the same: a compiled route asks it once.
+
+    It may depend on the request for the application's state only, and on other dependencies marked so.
+    """
+    vars(call)["process_wide"] = True
+    return call
 
 
 class NotCompilable(Exception):  # noqa: N818  # not an error: FastAPI's own handler serves the route
@@ -73,6 +90,7 @@ class Step:
     slot: int
     shared: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     readers: list[Reader] = field(default_factory=list[Reader])
+    process_wide: bool = False
 
 
 @dataclass(slots=True)
@@ -85,6 +103,11 @@ class Plan:
     respond: Callable[[Any], Awaitable[Response]]
     leaves_generators: bool
     takes_key: bool
+    kept: list[Any] | None = None
+
+    def forget(self) -> None:
+        """Ask again for what is the same for every request of a process."""
+        self.kept = None
 
     async def run(self, request: Request) -> Response:
         """Answer a request.
@@ -93,11 +116,11 @@ class Plan:
             RequestValidationError: with every fault of parameters and body, as FastAPI would.
             Problem: whatever a dependency or the endpoint raises.
         """
-        return await idempotency.answering(request, self._run) if self.takes_key else await self._run(request)
+        if self.takes_key and _may_carry(request, b"idempotency-key"):
+            return await idempotency.answering(request, self._run)
+        return await self._run(request) if self.leaves_generators else await self._answer(request, None)
 
     async def _run(self, request: Request) -> Response:
-        if not self.leaves_generators:
-            return await self._answer(request, None)
         async with AsyncExitStack() as stack:
             return await self._answer(request, stack)
 
@@ -105,10 +128,12 @@ class Plan:
         if self.body is not None:
             # First, so that no transaction is open while a slow client sends.
             await self.body.receive(request)
-        values: list[Any] = [None] * len(self.steps)
+        values = (self.kept or await self._keep(request)).copy()
         errors: Errors = []
         failed: set[int] = set()
         for step in self.steps:
+            if step.process_wide:
+                continue
             arguments = _gather(step, values, failed, request, errors)
             if arguments is None:
                 failed.add(step.slot)
@@ -127,16 +152,30 @@ class Plan:
         result = await self.endpoint.call(**arguments)
         return result if isinstance(result, Response) else await self.respond(result)
 
+    async def _keep(self, request: Request) -> list[Any]:
+        """Ask for what is the same for every request of a process."""
+        values: list[Any] = [None] * (len(self.steps) + 1)  # never empty, which would be asked for again
+        for step in self.steps:
+            if step.process_wide:
+                values[step.slot] = await step.call(**(_gather(step, values, set(), request, []) or {}))
+        self.kept = values
+        return values
+
+
+def _may_carry(request: Request, name: bytes) -> bool:
+    """Tell whether a request may have a header; where nobody has looked yet it may."""
+    given: dict[bytes, bytes] | None = request.scope.get(HEADERS)
+    return given is None or name in given
+
 
 def _gather(step: Step, values: list[Any], failed: set[int], request: Request, errors: Errors) -> Arguments | None:
     arguments = {name: values[slot] for name, slot in step.shared}
-    faults: Errors = []
+    sound = not failed or not any(slot in failed for _, slot in step.shared)
     for read in step.readers:
-        faults.extend(read(request, arguments))
-    if faults or (failed and any(slot in failed for _, slot in step.shared)):
-        errors.extend(faults)
-        return None
-    return arguments
+        if faults := read(request, arguments):
+            errors.extend(faults)
+            sound = False
+    return arguments if sound else None
 
 
 async def _call_otherwise(step: Step, arguments: Arguments, stack: AsyncExitStack | None) -> Any:
@@ -160,7 +199,7 @@ class BodyReader:
     def __init__(self, name: str, annotation: Any, info: params.Body, media_types: tuple[str, ...]) -> None:
         self.name = name
         declared: Any = Annotated[annotation, info]
-        self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
+        self._validate = TypeAdapter[Any](declared).validator.validate_json
         self._media_types = media_types
 
     async def receive(self, request: Request) -> None:
@@ -169,10 +208,12 @@ class BodyReader:
         Raises:
             UnsupportedMediaType: if its content type is not one the route reads.
         """
-        require_media_type(request, *self._media_types)
+        given: dict[bytes, bytes] = request.scope.get(HEADERS, {})
+        if given.get(b"content-type") != JSON_BYTES:
+            require_media_type(request, *self._media_types)
         await request.body()
 
-    def validate(self, raw: bytes) -> tuple[Any, Errors]:
+    def validate(self, raw: bytes) -> tuple[Any, Sequence[Any]]:
         """Return the body and its faults.
 
         Raises:
@@ -181,7 +222,7 @@ class BodyReader:
         """
         refuse_deep(raw)
         try:
-            return self._adapter.validate_json(raw), []
+            return self._validate(raw), _SOUND
         except ValidationError as error:
             faults = error.errors(include_url=False, include_input=False)
             if faults[0]["type"] == "json_invalid":
@@ -230,6 +271,9 @@ def _step(dependant: Dependant, steps: list[Step], known: dict[Callable[..., Any
             step.shared.append((child.name, position))
     step.readers = _readers(dependant)
     step.slot = len(steps) if slot is None else slot
+    step.process_wide = hasattr(call, "process_wide")
+    if step.process_wide and not all(steps[shared].process_wide for _, shared in step.shared):
+        raise TypeError(f"{call} is marked as process-wide and depends on something that is not")
     return step
 
 
@@ -275,25 +319,33 @@ def _readers(dependant: Dependant) -> list[Reader]:
 
 
 def _request_reader(name: str) -> Reader:
-    def read(request: Request, arguments: Arguments) -> Errors:
+    def read(request: Request, arguments: Arguments) -> Sequence[Any]:
         arguments[name] = request
-        return []
+        return _SOUND
 
     return read
 
 
 def _path_reader(dependant: Dependant) -> Reader:
-    fields = [(model.name, model.alias, model.validate) for model in dependant.path_params]
+    fields = [(model.name, model.alias, _validator(model), model.validate) for model in dependant.path_params]
 
-    def read(request: Request, arguments: Arguments) -> Errors:
+    def read(request: Request, arguments: Arguments) -> Sequence[Any]:
         errors: Errors = []
-        given = request.path_params
-        for name, alias, validate in fields:
-            arguments[name], faults = validate(given[alias], {}, loc=("path", alias))
-            errors.extend(faults)
+        given = request.scope["path_params"]
+        for name, alias, validate, explain in fields:
+            try:
+                arguments[name] = validate(given[alias])
+            except ValidationError:
+                errors.extend(explain(given[alias], {}, loc=("path", alias))[1])
         return errors
 
     return read
+
+
+def _validator(model: Any) -> Callable[[Any], Any]:
+    """Return what FastAPI's field validates with, without what it wraps around it."""
+    declared: Any = Annotated[model.field_info.annotation, model.field_info]
+    return TypeAdapter[Any](declared).validator.validate_python
 
 
 def _query_reader(dependant: Dependant) -> Reader:
@@ -301,17 +353,32 @@ def _query_reader(dependant: Dependant) -> Reader:
     absent, faults_of_absence = request_params_to_args(fields, QueryParams())
     reusable = not faults_of_absence and all(isinstance(value, IMMUTABLE) for value in absent.values())
 
-    def read(request: Request, arguments: Arguments) -> Errors:
+    remembered: dict[bytes, Arguments] = {b"": absent} if reusable else {}
+
+    def read(request: Request, arguments: Arguments) -> Sequence[Any]:
         query: bytes = request.scope["query_string"]
-        if not query and reusable:
-            arguments.update(absent)
-            return []
+        if (known := remembered.get(query)) is not None:
+            arguments.update(known)
+            return _SOUND
         given = QueryParams(query)
         values, errors = request_params_to_args(fields, given)
         arguments.update(values)
-        return errors if len(given) == len(given.multi_items()) else [*errors, *_doubled(given, fields, values)]
+        if len(given) != len(given.multi_items()):
+            errors = [*errors, *_doubled(given, fields, values)]
+        if not errors and len(query) <= MAX_QUESTION_BYTES and all(map(_lasting, values.values())):
+            if len(remembered) >= MAX_QUESTIONS:
+                del remembered[next(iter(remembered))]
+            remembered[query] = values
+        return errors
 
     return read
+
+
+def _lasting(value: Any) -> bool:
+    """Tell whether requests may share a value, since none of them can change it."""
+    if isinstance(value, BaseModel):
+        return bool(value.model_config.get("frozen")) and all(isinstance(member, (*IMMUTABLE, datetime)) for _, member in value)
+    return isinstance(value, IMMUTABLE)
 
 
 def _doubled(given: QueryParams, fields: Sequence[Any], values: Arguments) -> Errors:
@@ -329,8 +396,15 @@ def _doubled(given: QueryParams, fields: Sequence[Any], values: Arguments) -> Er
 
 def _header_reader(dependant: Dependant) -> Reader:
     fields = dependant.header_params
+    absent, faults_of_absence = request_params_to_args(fields, Headers())
+    reusable = not faults_of_absence and all(isinstance(value, IMMUTABLE) for value in absent.values())
+    names = {spelt.encode() for model in fields for spelt in (model.alias.lower(), model.alias.lower().replace("_", "-"))}
 
-    def read(request: Request, arguments: Arguments) -> Errors:
+    def read(request: Request, arguments: Arguments) -> Sequence[Any]:
+        given: dict[bytes, bytes] | None = request.scope.get(HEADERS)
+        if reusable and given is not None and names.isdisjoint(given):
+            arguments.update(absent)
+            return _SOUND
         values, errors = request_params_to_args(fields, request.headers)
         arguments.update(values)
         return errors

@@ -5,24 +5,25 @@ compiled, not found or not allowed goes through FastAPI's own stack and comes ba
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.responses import Response
 
 from app.core import context, metrics
 from app.core.config import Settings
 from app.core.errors import MethodNotAllowed, NotFound, Problem
 from app.core.http import body, headers, problems, strict
-from app.core.http.compile import NotCompilable, Plan, compile_route
+from app.core.http.compile import HEADERS
 from app.core.http.cors import Cors
+from app.core.http.direct import Direct, encode, head, is_one_piece
 from app.core.http.limits import Limits
-from app.core.http.policies import POLICIES, Policy, policy_of
+from app.core.http.policies import POLICIES
+from app.core.http.protocol import HttpProtocol
 from app.core.http.proxy import Hosts, Proxies, subscriber
+from app.core.http.routing import UPGRADE, Entry, RouteTable
 from app.core.logging import access
 from app.core.principals import Principals
 
@@ -33,117 +34,9 @@ type Send = Callable[[Message], Awaitable[None]]
 type Headers = list[tuple[bytes, bytes]]
 
 UNMATCHED: Final = "none"
-#: Stands for the method where a request becomes a WebSocket.
-UPGRADE: Final = "WEBSOCKET"
 #: Where the scope holds whom the request speaks for, ``None`` until its token is verified.
 PRINCIPAL: Final = "platform.principal"
 WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
-
-@dataclass(slots=True, frozen=True)
-class Entry:
-    """A route as the dispatcher knows it.
-
-    Attributes:
-        template: Its path with parameters in braces, as metrics and logs name it.
-        parameters: Names of the path's parameters and their positions among its segments.
-        plan: How to run it, ``None`` where FastAPI's own handler does.
-        body_limit: Largest body in bytes.
-        policy: Its rate limit, ``None`` where it has none.
-    """
-
-    template: str
-    parameters: tuple[tuple[str, int], ...]
-    plan: Plan | None
-    body_limit: int
-    policy: Policy | None
-
-
-class _Node:
-    """A segment of the paths known: what may follow it, and the routes that end here by method."""
-
-    __slots__ = ("any", "by_name", "entries")
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, _Node] = {}
-        self.any: _Node | None = None
-        self.entries: dict[str, Entry] = {}
-
-    def below(self, segment: str) -> "_Node":
-        """Return the node of a segment of a template, made if need be."""
-        if not segment.startswith("{"):
-            return self.by_name.setdefault(segment, _Node())
-        self.any = self.any or _Node()
-        return self.any
-
-
-class RouteTable:
-    """Every API route by path and method; a look-up costs one dictionary access per segment.
-
-    Args:
-        app: The application, all routers included.
-        base: Base path of the API.
-
-    Raises:
-        LookupError: if a route has no rate limit.
-    """
-
-    def __init__(self, app: FastAPI, base: str) -> None:
-        self._root = _Node()
-        self._base = base
-        for found in iter_route_contexts(app.routes):
-            if isinstance(found.original_route, APIRoute):
-                self._add(found)
-            elif isinstance(found.original_route, APIWebSocketRoute):
-                self._add_socket(found)
-
-    def _add(self, route: RouteContext) -> None:
-        template = route.path_format or ""
-        if any(":" in segment for segment in (route.path or "").split("/")):
-            return  # a converter of Starlette's: its own router knows it
-        segments = template.split("/")
-        parameters = tuple((segment[1:-1], position) for position, segment in enumerate(segments) if segment.startswith("{"))
-        try:
-            plan = compile_route(route)
-        except NotCompilable:
-            plan = None
-        node = self._root
-        for segment in segments:
-            node = node.below(segment)
-        for method in route.methods or ():
-            policy = policy_of(method, template, self._base)
-            entry = Entry(template, parameters, plan, route.max_body_size or body.MAX_BODY_BYTES, policy)
-            node.entries.setdefault(method, entry)
-            if method == "GET":
-                node.entries.setdefault("HEAD", entry)
-
-    def _add_socket(self, route: RouteContext) -> None:
-        template = route.path_format or ""
-        node = self._root
-        for segment in template.split("/"):
-            node = node.below(segment)
-        node.entries[UPGRADE] = Entry(template, (), None, 0, policy_of(UPGRADE, template, self._base))
-
-    def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
-        """Return the route of a request, if it has one, and the path's segments. A literal segment goes before a parameter."""
-        segments = path.split("/")
-        node = self._walk(segments)
-        return (None if node is None else node.entries.get(method)), segments
-
-    def allowed(self, segments: list[str]) -> str:
-        """Return the methods of a path as ``Allow`` lists them, nothing for a path that is not known."""
-        node = self._walk(segments)
-        methods: set[str] = set() if node is None else node.entries.keys() - {UPGRADE}
-        return ", ".join(sorted({*methods, "OPTIONS"})) if methods else ""
-
-    def _walk(self, segments: list[str]) -> _Node | None:
-        node = self._root
-        for segment in segments:
-            below = node.by_name.get(segment) or (node.any if segment else None)
-            if below is None:
-                return None
-            node = below
-        return node
 
 
 class Exchange:
@@ -182,7 +75,6 @@ class Dispatch:
         settings: Hosts, proxies and origins.
     """
 
-    #: Set when the application starts.
     limits: Limits
     principals: Principals
 
@@ -195,6 +87,12 @@ class Dispatch:
         self._cors = Cors(settings.ALLOWED_ORIGINS)
         self.in_flight = 0
         metrics.sample(metrics.IN_FLIGHT, lambda: self.in_flight)
+        self.find = self._table.find
+
+    def start(self, limits: Limits, principals: Principals) -> None:
+        """Begin with what the process has opened."""
+        self.limits, self.principals = limits, principals
+        self._table.forget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; the lifespan goes straight through."""
@@ -203,7 +101,7 @@ class Dispatch:
             await self._inner(scope, receive, send)
             return
         self._proxies.apply(scope)
-        given = dict(scope["headers"])
+        given = scope[HEADERS] = dict(scope["headers"])
         entry, segments = self._table.find(scope.setdefault("method", UPGRADE), scope["path"])
         origin = given.get(b"origin")
         exchange = Exchange(scope, entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(origin))
@@ -244,6 +142,54 @@ class Dispatch:
                 await _send_problem(exchange, send, problems.from_exception(error))
             return
         await _send_response(exchange, receive, send, response)
+
+    async def direct(self, scope: Scope, request: Direct, wire: HttpProtocol) -> None:
+        """Answer a request that has arrived as a whole, without ASGI's messages.
+
+        Args:
+            scope: Its ASGI scope.
+            request: The request.
+            wire: Where its answer goes.
+        """
+        scope["app"] = self._app
+        self._proxies.apply(scope)
+        given = scope[HEADERS] = dict(scope["headers"])
+        exchange = Exchange(scope, request.entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(given.get(b"origin")))
+        context.request_id.set(exchange.request_id)
+        context.traceparent.set(headers.traceparent(given.get(b"traceparent")))
+        self.in_flight += 1
+        try:
+            response = await self._run(exchange, given, request)
+            if wire.flow.write_paused:
+                await wire.flow.drain()
+            if is_one_piece(response):
+                content = cast("bytes", response.body)
+                wire.answer(request, _rendered(exchange, request, wire, response.status_code, response.raw_headers, content))
+            else:
+                cycle = wire.asgi_cycle(request, scope)
+                await response(scope, cast("Any", cycle.receive), _marking(exchange, cast("Any", cycle.send)))
+        except Exception as error:  # noqa: BLE001  # the outermost place: whatever it is, the client gets an answer
+            problem = problems.from_exception(error)
+            if exchange.status:  # part of an answer is out, and its end never comes
+                wire.transport.close()
+            else:
+                wire.answer(
+                    request,
+                    _rendered(exchange, request, wire, *problems.render(problem, request_id=exchange.request_id, instance=exchange.path)),
+                )
+        finally:
+            self.in_flight -= 1
+            self._record(exchange)
+
+    async def _run(self, exchange: Exchange, given: dict[bytes, bytes], request: Direct) -> Response:
+        scope, entry = exchange.scope, request.entry
+        self._refuse_unclear(exchange, given)
+        await self._limit(exchange, given.get(b"authorization"))
+        body.refuse_large(len(request.body), entry.body_limit)
+        scope["path_params"] = {name: request.segments[position] for name, position in entry.parameters}
+        plan = entry.plan
+        assert plan is not None  # noqa: S101  # only compiled routes are answered directly
+        return await plan.run(body.WholeRequest(scope, request.body))
 
     async def _answered_beside(self, exchange: Exchange, segments: list[str], send: Send) -> bool:
         """Answer what is beside a route, by its method or by a slash at the end; tell whether it was."""
@@ -322,6 +268,15 @@ class Dispatch:
             context.user_id.get(),
             None if client is None else client[0],
         )
+
+
+def _rendered(exchange: Exchange, request: Direct, wire: HttpProtocol, status: int, given: Headers, content: bytes) -> bytes:
+    """Return an answer as it goes out, and take down its status and size."""
+    first = head(status, given, wire.every_answer, https=exchange.scope["scheme"] == "https", size=len(content))
+    exchange.status, exchange.size = status, len(content)
+    closing = b"" if request.keep_alive else b"connection: close\r\n"
+    id_line = b"x-request-id: %b\r\n" % exchange.request_id.encode()
+    return b"".join((first, id_line, encode(exchange.limit), encode(exchange.cors), closing, b"\r\n", content))
 
 
 async def _send_allowed(exchange: Exchange, send: Send, allowed: str) -> None:

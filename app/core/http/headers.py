@@ -23,7 +23,8 @@ STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; inc
 #: What a route may set itself.
 DEFAULTS: Final[Headers] = [(b"cache-control", CACHE_CONTROL), (b"content-security-policy", CONTENT_SECURITY_POLICY)]
 
-_EVERYTHING: Final[Headers] = [*ALWAYS, *DEFAULTS]
+EVERYTHING: Final[Headers] = [*ALWAYS, *DEFAULTS]
+OVERRIDABLE: Final = frozenset(name for name, _ in DEFAULTS)
 
 
 def add_security(headers: Headers, *, https: bool) -> None:
@@ -33,8 +34,8 @@ def add_security(headers: Headers, *, https: bool) -> None:
         headers: The response's headers, names in lower case; changed in place.
         https: Whether the client came by HTTPS, as a trusted proxy says.
     """
-    own = {name for name, _ in headers} & {b"cache-control", b"content-security-policy"}
-    headers += [entry for entry in _EVERYTHING if entry[0] not in own] if own else _EVERYTHING
+    own = {name for name, _ in headers} & OVERRIDABLE
+    headers += [entry for entry in EVERYTHING if entry[0] not in own] if own else EVERYTHING
     if https:
         headers.append(STRICT_TRANSPORT)
 

@@ -1,9 +1,10 @@
 """HTTP/1.1 on the wire: uvicorn's protocol, with limits and with problems for what never becomes a request."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final, cast, override
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast, override
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -12,7 +13,11 @@ from app.core import metrics
 from app.core.drain import Drain
 from app.core.errors import HeadersTooLarge, MalformedRequest, Problem, RequestTimeout, UriTooLong
 from app.core.http import headers, problems
+from app.core.http.direct import Direct, encode
 from app.core.logging import access
+
+if TYPE_CHECKING:
+    from app.core.http.dispatch import Dispatch
 
 MAX_URL_BYTES: Final = 8 * 1024
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -24,6 +29,17 @@ HEAD_SECONDS: Final = 10.0
 #: would make the kernel reset it, and the client would lose the answer that says why.
 LINGER_SECONDS: Final = 10.0
 LINGER_BYTES: Final = 32 * 1024 * 1024
+
+
+#: A URL without escapes, fragment or authority.
+_SIMPLE_URL: Final = re.compile(rb"/[A-Za-z0-9_.~/:@!$&()*+,;=-]*(?:\?[\x21-\x22\x24-\x7e]*)?")
+
+
+class _Every:
+    """What stands in every answer of this process, as uvicorn has it and encoded."""
+
+    fields: ClassVar[object] = None
+    encoded: ClassVar[bytes] = b""
 
 
 class Reading(Enum):
@@ -39,6 +55,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     url: bytes = b""
     _drain: Drain
+    _dispatch: "Dispatch"
+    #: The request that may be answered directly, until it is started.
+    _direct: Direct | None = None
+    _idle_since: float | None = None
+    _keep_alive_timer: asyncio.TimerHandle | None = None
     _refusal: Problem | None = None
     _reading = Reading.START
     _messages = 0
@@ -52,6 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, *args, **kwargs)
         self.headers = []
         self._drain = config.app.state.drain
+        self._dispatch = config.app.middleware_stack
 
     # --- the connection
 
@@ -63,6 +85,9 @@ class HttpProtocol(HttpToolsProtocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        if self._keep_alive_timer is not None:
+            self._keep_alive_timer.cancel()
+            self._keep_alive_timer = None
         super().connection_lost(exc)
 
     @override
@@ -71,6 +96,9 @@ class HttpProtocol(HttpToolsProtocol):
             return
         before, messages = self._reading, self._messages
         super().data_received(data)
+        if (direct := self._direct) is not None:
+            self._direct = None
+            self._begin(direct)
         if self._reading is Reading.BODY or self._ended:
             return
         begun = self._messages - messages
@@ -79,6 +107,126 @@ class HttpProtocol(HttpToolsProtocol):
         # More of a head, or bytes that begin none. Where other requests ended in the same piece, it counts from the next.
         alone = begun == 0 or (begun == 1 and before is Reading.START)
         self._wait_for_more(len(data) if alone else 0)
+
+    def _begin(self, direct: Direct) -> None:
+        """Answer a request directly if it has arrived as a whole, else by ASGI."""
+        if direct.disconnected:  # refused meanwhile
+            return
+        if not direct.whole:
+            self._hand_to_asgi(direct)
+            return
+        task = asyncio.Task(self._dispatch.direct(self._new_scope(direct), direct, self), loop=self.loop, eager_start=True)
+        if not task.done():
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    def _hand_to_asgi(self, direct: Direct) -> None:
+        self.cycle = None  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # as before the first request
+        self.scope = cast("Any", self._new_scope())
+        super().on_headers_complete()
+        if direct.body:
+            super().on_body(direct.body)
+        self.cycle.keep_alive = self.cycle.keep_alive and direct.keep_alive
+
+    def _new_scope(self, direct: Direct | None = None) -> dict[str, Any]:
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        if direct is not None:
+            scope["headers"], scope["method"], scope["query_string"] = direct.headers, direct.method, direct.query
+            scope["path"], scope["raw_path"] = direct.path, direct.path.encode()
+        return scope
+
+    def _find_direct(self) -> Direct | None:
+        """Return the request whose headers have arrived, if it is simple enough to be answered directly."""
+        url, parser = self.url, cast("Any", self.parser)
+        if self._answering() is not None or self.expect_100_continue or parser.should_upgrade() or not _SIMPLE_URL.fullmatch(url):
+            return None
+        path, _, query = url.partition(b"?")
+        method: str = parser.get_method().decode("ascii")
+        decoded = path.decode("ascii")
+        entry, segments = self._dispatch.find(method, decoded)
+        if entry is None or entry.plan is None or method == "HEAD":
+            return None
+        keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive() and not self._drain.begun
+        return Direct(entry, segments, method, decoded, query, self.headers, keep_alive)
+
+    def answer(self, direct: Direct, answer: bytes) -> None:
+        """Send the answer to a request that is answered directly."""
+        direct.response_complete = True
+        if direct.disconnected:
+            return
+        self.transport.write(answer)
+        if not direct.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    @property
+    def every_answer(self) -> bytes:
+        """Fields of every answer, encoded: the date, which uvicorn renews every second."""
+        fields = self.server_state.default_headers
+        if fields is not _Every.fields:
+            _Every.fields, _Every.encoded = fields, encode(fields)
+        return _Every.encoded
+
+    def asgi_cycle(self, direct: Direct, scope: dict[str, Any]) -> RequestResponseCycle:
+        """Return what sends an answer in pieces, in place of a request that was begun directly."""
+        cycle = RequestResponseCycle(
+            scope=cast("Any", scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=direct.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body, cycle.disconnected = False, direct.disconnected
+        if cast("Any", self.cycle) is direct:
+            self.cycle = cycle
+        return cycle
+
+    @override
+    def on_response_complete(self) -> None:
+        """Read on, begin with a request that waits, or wait for the next.
+
+        One timer per connection looks now and then how long it has been idle; uvicorn arms one for every answer.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self._keep_alive_timer is None:
+            self._keep_alive_timer = self.loop.call_later(self.timeout_keep_alive, self._look_for_idleness)
+
+    @override
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _look_for_idleness(self) -> None:
+        since = self._idle_since
+        left = self.timeout_keep_alive if since is None else since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self._keep_alive_timer = None
+            self.timeout_keep_alive_handler()
+        else:
+            self._keep_alive_timer = self.loop.call_later(left, self._look_for_idleness)
 
     def _wait_for_more(self, size: int) -> None:
         self._waiting_bytes += size
@@ -117,7 +265,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._reading = Reading.HEAD
         self._messages += 1
         self._header_bytes = self._waiting_bytes = self._discarded_bytes = 0
@@ -144,6 +294,12 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_timer()
         self._reading = Reading.BODY
+        direct = self._find_direct()
+        if direct is not None:
+            self._direct = direct
+            self.cycle = cast("Any", direct)
+            return
+        self.scope = cast("Any", self._new_scope())
         super().on_headers_complete()
         # Refused without its body, a request that waits for 100 Continue leaves open whether the body still comes.
         if (self._drain.begun or self.expect_100_continue) and (cycle := self._answering()) is not None:
@@ -151,7 +307,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        if self.cycle.response_complete:
+        if self._direct is not None and cast("Any", self.cycle) is self._direct:
+            self._direct.body += body
+        elif self.cycle.response_complete:
             self._discard(len(body))
         else:
             super().on_body(body)
@@ -161,7 +319,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._reading = Reading.START
         if self._discarded_bytes:
             self._stop_timer()
-        super().on_message_complete()
+        if self._direct is not None and cast("Any", self.cycle) is self._direct:
+            self._direct.whole = True
+        else:
+            super().on_message_complete()
 
     def _discard(self, size: int) -> None:
         if self._discarded_bytes == 0:
