@@ -18,6 +18,7 @@ from app.core.principals import Principals as PrincipalsModel
 from app.core.resources import Resources as ResourcesModel
 from app.core.revocations import Revocations as RevocationsModel
 from app.core.security import Principal
+from app.core.statement import Runner
 from app.services import auth
 from app.services import storage as storages
 
@@ -127,7 +128,7 @@ async def superuser(user: CurrentUser) -> Principal:
 Superuser = Annotated[Principal, Depends(superuser)]
 
 
-async def writer(request: Request, held: Resources, user: CurrentUser, key: IdempotencyKey = None) -> autocommit.Runner:
+async def writer(request: Request, held: Resources, user: CurrentUser, key: IdempotencyKey = None) -> Runner:
     """Return where a user's single statement is run: by itself or, with an Idempotency-Key, in a transaction with its answer."""
     if key is None:
         return held.database.autocommit
@@ -157,7 +158,7 @@ async def public_writer_session(
 
 
 #: For routes that create something, by one statement and by several. Both honour the Idempotency-Key.
-Writer = Annotated[autocommit.Runner, Depends(writer)]
+Writer = Annotated[Runner, Depends(writer)]
 WriterSession = Annotated[database.WriteSession, Depends(writer_session, scope="function")]
 PublicWriterSession = Annotated[database.WriteSession, Depends(public_writer_session, scope="function")]
 

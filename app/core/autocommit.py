@@ -9,19 +9,21 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import asyncpg
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.sql import ClauseElement, Executable, visitors
-from sqlalchemy.sql.dml import Insert, UpdateBase
+from sqlalchemy.engine import URL
 
 from app.core import metrics
+from app.core.batches import Batches
 from app.core.errors import ServiceUnavailable
+from app.core.statement import Batchable, Statement
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
-OUTBOX_TABLE: Final = "outbox"
+#: Seconds between two looks for statements that hang.
+WATCH_SECONDS: Final = 1.0
+#: The beginning of a statement that was found hung.
+HUNG: Final = -1.0
 _WAIT: Final = metrics.waits_for_connections("autocommit")
 CONNECTION_LOST: Final = (
     asyncpg.PostgresConnectionError,
@@ -31,60 +33,6 @@ CONNECTION_LOST: Final = (
     OSError,
     TimeoutError,
 )
-
-
-DIALECT: Final[Dialect] = PGDialect_asyncpg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # SQLAlchemy's own has no annotations
-
-
-class Runner(Protocol):
-    """Whatever runs a ``Statement``: ``Autocommit`` by itself, a session as part of its transaction."""
-
-    async def value(self, statement: "Statement", *values: object) -> Any:
-        """Run a statement and return the first column of its first row, ``None`` where there is no row."""
-        ...
-
-    async def row(self, statement: "Statement", *values: object) -> Sequence[Any] | None:
-        """Run a statement and return its first row."""
-        ...
-
-    async def rows(self, statement: "Statement", *values: object) -> Sequence[Sequence[Any]]:
-        """Run a statement and return every row."""
-        ...
-
-
-class Statement:
-    """A SQLAlchemy Core statement compiled to PostgreSQL text once, at import.
-
-    Args:
-        construct: The statement; its variable parts are ``bindparam``s.
-        parameters: Names of the bind parameters in the order in which callers give their values.
-
-    Raises:
-        ValueError: if the statement has a required bind parameter that is not among ``parameters``, or the reverse.
-    """
-
-    __slots__ = ("_order", "fills_outbox", "parameters", "text", "writes")
-
-    def __init__(self, construct: Executable, *parameters: str) -> None:
-        clause = cast("ClauseElement", construct)
-        compiled: Any = clause.compile(dialect=DIALECT)
-        names: list[str] = list(compiled.positiontup or ())
-        if unknown := set(parameters) ^ {name for name in names if compiled.binds[name].required}:
-            raise ValueError(f"the statement's bind parameters and those announced differ in {sorted(unknown)}")
-        self.parameters = parameters
-        self.text: str = compiled.string
-        changes = [element for element in visitors.iterate(clause) if isinstance(element, UpdateBase)]
-        self.writes = bool(changes)
-        self.fills_outbox = any(isinstance(change, Insert) and getattr(change.table, "name", None) == OUTBOX_TABLE for change in changes)
-        position = {name: index for index, name in enumerate(parameters)}
-        order = [(position.get(name, -1), None if name in position else compiled.binds[name].effective_value) for name in names]
-        self._order = None if [index for index, _ in order] == list(range(len(parameters))) else order
-
-    def arguments(self, values: Sequence[object]) -> Sequence[object]:
-        """Return asyncpg's positional arguments for the values of ``parameters``."""
-        if self._order is None:
-            return values
-        return [constant if index < 0 else values[index] for index, constant in self._order]
 
 
 type Connection = "asyncpg.Connection[asyncpg.Record]"
@@ -103,10 +51,12 @@ class Link:
         keep_prepared: Whether statements may be kept; not behind a transaction pooler.
     """
 
-    __slots__ = ("_execute", "_keep_prepared", "_prepared", "connection")
+    __slots__ = ("_execute", "_keep_prepared", "_prepared", "connection", "since")
 
     def __init__(self, connection: Connection, *, keep_prepared: bool) -> None:
         self.connection = connection
+        #: When the statement under way began, in seconds of ``perf_counter``; 0 where there is none.
+        self.since = 0.0
         self._keep_prepared = keep_prepared
         self._prepared: dict[str, Any] = {}
         self._execute: Callable[..., Awaitable[Records]] = cast("Any", connection)._protocol.bind_execute  # noqa: SLF001  # see above
@@ -161,12 +111,16 @@ class Autocommit:
         self._options: dict[str, Any] = {
             "server_settings": server_settings,
             "timeout": CONNECT_TIMEOUT_SECONDS,
-            # Above PostgreSQL's own timeout: it speaks first, unless it hangs.
-            "command_timeout": int(server_settings["statement_timeout"]) / 1000 + 2,
         }
+        # Above PostgreSQL's own timeout: it speaks first, unless it hangs. One timer for all: one for each statement would cost
+        # a sixth of what the driver takes for it.
+        self._patience = int(server_settings["statement_timeout"]) / 1000 + 2
+        self._links: set[Link] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self._keep_prepared = keep_prepared
         if not keep_prepared:
             self._options["statement_cache_size"] = 0
+        self._batches = Batches(self)
         self._idle: list[Link] = []
         self._waiting: deque[tuple[Turn, float]] = deque()
         self._expiry: asyncio.TimerHandle | None = None
@@ -198,6 +152,10 @@ class Autocommit:
         """Run a statement and return every row."""
         return await self._run(statement, values, 0)
 
+    async def batched(self, statement: Batchable, *values: object) -> Sequence[Any] | None:
+        """Run a statement, together with all of its kind that come in the same turn of the event loop, and return its first row."""
+        return await self._batches.run(statement, values)
+
     async def dedicated(self) -> Connection:
         """Open a connection outside of the pool, such as ``LISTEN`` needs; the caller closes it."""
         connection: Connection = await asyncpg.connect(self._dsn, **self._options)
@@ -224,6 +182,7 @@ class Autocommit:
 
     async def _run_once(self, statement: Statement, values: Sequence[object], limit: int) -> Records:
         link = self._take() or await self._acquire()
+        link.since = perf_counter()
         try:
             found = await link.fetch(statement.text, statement.arguments(values), limit)
         except asyncpg.InternalClientError as error:  # PostgreSQL's farewell came in the moment the statement was to go
@@ -233,7 +192,12 @@ class Autocommit:
             if link.connection.is_closed():
                 raise ConnectionResetError("the connection ended before the statement") from error
             raise  # a fault of ours, such as an argument too many
+        except asyncpg.PostgresConnectionError as error:
+            if link.since == HUNG:
+                raise TimeoutError from error
+            raise
         finally:
+            link.since = 0.0
             self._release(link)
         if statement.fills_outbox:
             self.outbox_filled()
@@ -262,7 +226,22 @@ class Autocommit:
         except BaseException:
             self._free_place()
             raise
-        return Link(connection, keep_prepared=self._keep_prepared)
+        link = Link(connection, keep_prepared=self._keep_prepared)
+        self._links.add(link)
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look_for_hung)
+        return link
+
+    def _look_for_hung(self) -> None:
+        """End connections whose statement is past PostgreSQL's own timeout: it, or the way to it, hangs."""
+        self._links = {link for link in self._links if not link.connection.is_closed()}
+        latest = perf_counter() - self._patience
+        for link in self._links:
+            if 0 < link.since < latest:
+                link.since = HUNG
+                link.connection.terminate()
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(WATCH_SECONDS, self._look_for_hung) if self._links else None
 
     async def _wait(self) -> Link | None:
         """Return a connection that came free, or ``None`` where its place came free: the caller opens another."""

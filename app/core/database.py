@@ -12,9 +12,10 @@ from sqlalchemy import CursorResult, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from app.core.autocommit import Autocommit, Statement
+from app.core.autocommit import Autocommit
 from app.core.config import Settings
 from app.core.pool import MeasuredPool
+from app.core.statement import Batchable, Statement
 from app.core.wakeup import PENDING, Wakeup
 
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
@@ -38,6 +39,10 @@ class _Session(AsyncSession):
         """Run a statement and return every row."""
         result = await self._run(statement, values)
         return result.all() if result.returns_rows else []
+
+    async def batched(self, statement: Batchable, *values: object) -> Sequence[Any] | None:
+        """Run a statement and return its first row; a transaction's own is never run together with others."""
+        return await self.row(statement.one, *values)
 
     async def _run(self, statement: Statement, values: Sequence[object]) -> CursorResult[Any]:
         if statement.fills_outbox:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
+from hashlib import blake2b
 from typing import Final
 
 from app.core.config import Settings
@@ -17,6 +17,11 @@ TOMBSTONE_SECONDS: Final = 60
 
 #: Tells whether the account of a session is a superuser, ``None`` where session or account no longer stand.
 type Load = Callable[[AccessClaims], Awaitable[bool | None]]
+
+
+def _key(authorization: bytes) -> bytes:
+    """Return what a credential is remembered by: a hash, so that the process holds no list of tokens that still open something."""
+    return blake2b(authorization, digest_size=32).digest()
 
 
 class Principals:
@@ -43,7 +48,7 @@ class Principals:
         Args:
             authorization: The header's value as it came.
         """
-        principal = self._known.get(sha256(authorization).digest())
+        principal = self._known.get(_key(authorization))
         if principal is None or principal.expires_at <= time.time():
             return None
         return principal
@@ -69,7 +74,7 @@ class Principals:
             if not self._changed_since(started, claims):
                 break
         principal = Principal(claims.user_id, is_superuser, claims.session_id, claims.expires_at)
-        self._remember(sha256(authorization).digest(), principal)
+        self._remember(_key(authorization), principal)
         return principal
 
     def forget(self, subject: Subject) -> None:

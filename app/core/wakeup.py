@@ -11,8 +11,9 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from app.core.autocommit import Autocommit, Statement
+from app.core.autocommit import Autocommit
 from app.core.errors import Problem
+from app.core.statement import Statement
 
 CHANNEL: Final = "outbox"
 INTERVAL_SECONDS: Final = 0.02

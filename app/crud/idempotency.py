@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Integer, Interval, bindparam, delete, func, select
 
-from app.core.autocommit import Runner, Statement
+from app.core.statement import Runner, Statement
 from app.models.idempotency import IdempotencyKey
 
 

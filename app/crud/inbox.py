@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.core.autocommit import Runner, Statement
+from app.core.statement import Runner, Statement
 from app.models.outbox import InboxMessage, OutboxMessage
 
 ERROR_LENGTH: Final = 2000

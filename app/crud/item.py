@@ -27,8 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.autocommit import Runner, Statement
 from app.core.encoding import json_columns
+from app.core.statement import Batchable, Runner, Statement, lookup
 from app.crud.outbox import event_insert
 from app.models import Item
 from app.models.item import SEARCH_VECTOR
@@ -51,17 +51,25 @@ def _mine() -> ColumnElement[bool]:
     return or_(Item.owner_id == bindparam("user_id", type_=BigInteger), bindparam("is_superuser", type_=Boolean))
 
 
-_GET = Statement(
-    select(*json_columns(*COLUMNS)).where(Item.id == bindparam("item_id", type_=BigInteger), _mine()), "item_id", "user_id", "is_superuser"
+_GET = lookup(
+    json_columns(*COLUMNS),
+    Item.__table__,
+    lambda asked: and_(Item.id == asked.item_id, or_(Item.owner_id == asked.user_id, asked.is_superuser)),
+    item_id=BigInteger,
+    user_id=BigInteger,
+    is_superuser=Boolean,
 )
 
 
 async def get(db: Runner, item_id: int, user_id: int, *, is_superuser: bool) -> Row | None:
     """Return an item, ``None`` where there is none or it is somebody else's."""
-    return await db.row(_GET, item_id, user_id, is_superuser)
+    return await db.batched(_GET, item_id, user_id, is_superuser)
 
 
-def _create() -> Statement:
+_GIVEN: Final = ("owner_id", "title", "description", "attributes")
+
+
+def _create() -> Batchable:
     made = (
         insert(Item)
         .values(
@@ -74,7 +82,17 @@ def _create() -> Statement:
         .cte("made")
     )
     query = select(*json_columns(*made.c)).add_cte(_changed("item.created", made))
-    return Statement(query, "owner_id", "title", "description", "attributes")
+    return Batchable(Statement(query, *_GIVEN), _create_together())
+
+
+def _create_together() -> Statement:
+    arrays = [bindparam(name, type_=ARRAY(BigInteger if name == "owner_id" else Text)) for name in _GIVEN]
+    given = func.unnest(*arrays).table_valued(*_GIVEN, with_ordinality="caller").render_derived()
+    rows = select(given.c.owner_id, given.c.title, given.c.description, cast(given.c.attributes, JSONB)).order_by(given.c.caller)
+    made = insert(Item).from_select([*_GIVEN], rows).returning(*COLUMNS).cte("made")
+    # Identity values are drawn in the order of the rows, so the ids carry it back.
+    caller = func.row_number().over(order_by=made.c.id)
+    return Statement(select(caller, *json_columns(*made.c)).add_cte(_changed("item.created", made)), *_GIVEN)
 
 
 _CREATE = _create()
@@ -90,7 +108,7 @@ async def create(db: Runner, owner_id: int, title: str, description: str | None,
         description: At most 10,000 characters.
         attributes: A JSON object as text.
     """
-    row = await db.row(_CREATE, owner_id, title, description, attributes)
+    row = await db.batched(_CREATE, owner_id, title, description, attributes)
     assert row is not None  # noqa: S101  # INSERT ... RETURNING gives a row or raises
     return row
 

@@ -26,8 +26,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import context
-from app.core.autocommit import Runner, Statement
 from app.core.queues import queue_of
+from app.core.statement import Runner, Statement
 from app.core.wakeup import PENDING
 from app.models.outbox import OutboxMessage
 

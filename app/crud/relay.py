@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.core.autocommit import Runner, Statement
+from app.core.statement import Runner, Statement
 from app.models.outbox import OutboxMessage
 
 #: Key of the advisory lock whose holder publishes events, so that a user's events leave in order.

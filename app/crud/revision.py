@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnClause, column, select, table
 
-from app.core.autocommit import Runner, Statement
+from app.core.statement import Runner, Statement
 
 VERSION: Final[ColumnClause[Any]] = column("version_num")
 CURRENT: Final = Statement(select(VERSION).select_from(table("alembic_version")))

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from app.core.autocommit import Runner, Statement
+from app.core.statement import Runner, Statement
 from app.models import RefreshToken, Session, User
 
 COLUMNS: Final = tuple(Session.__table__.c[name] for name in ("id", "user_agent", "address", "created_at", "last_used_at", "expires_at"))

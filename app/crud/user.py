@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Boolean, Integer, Interval, Select, Text, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.core.autocommit import Runner, Statement
 from app.core.encoding import json_columns
+from app.core.statement import Runner, Statement
 from app.models import Item, User
 
 COLUMNS: Final = tuple(User.__table__.c[name] for name in ("id", "email", "is_active", "is_superuser", "created_at", "updated_at"))

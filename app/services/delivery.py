@@ -17,10 +17,10 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 
 from app.core import context, metrics
-from app.core.autocommit import Runner
 from app.core.errors import ServiceUnavailable
 from app.core.resources import Resources
 from app.core.sentry import capture
+from app.core.statement import Runner
 from app.crud import inbox
 
 #: Heartbeats within ``TASK_HEARTBEAT_TIMEOUT``: some may fail before a worker counts as dead.

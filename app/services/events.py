@@ -19,7 +19,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from app.core import metrics, streams
-from app.core.autocommit import Runner
 from app.core.descriptors import allow_descriptors
 from app.core.drain import Drain
 from app.core.errors import Problem, ServiceUnavailable, TooManyRequests
@@ -27,6 +26,7 @@ from app.core.http.frames import Connection
 from app.core.resources import Resources
 from app.core.revocations import Revocations, Subject
 from app.core.security import Principal
+from app.core.statement import Runner
 from app.core.streams import Page, StreamId
 from app.core.subscriber import Subscriber
 from app.crud import session as sessions

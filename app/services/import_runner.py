@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
-from app.core.autocommit import Runner
 from app.core.database import Database
 from app.core.errors import ServiceUnavailable
 from app.core.resources import Resources
+from app.core.statement import Runner
 from app.crud import item as item_crud
 from app.crud import job as job_crud
 from app.models.job import Job

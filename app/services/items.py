@@ -7,11 +7,11 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 
 from app.core import cursor
-from app.core.autocommit import Runner
 from app.core.database import WriteSession
 from app.core.document import Document, encode_document, merge_patch
 from app.core.errors import Forbidden, NotFound, PreconditionFailed, ValidationFailed
 from app.core.security import Principal
+from app.core.statement import Runner
 from app.crud import item as crud
 from app.crud.item import Row
 from app.schemas.item import ItemCreate, ItemPatch, ItemQuery

@@ -8,12 +8,13 @@ from typing import Final, NamedTuple
 from sqlalchemy.exc import IntegrityError
 
 from app.core import cursor
-from app.core.autocommit import Autocommit, Runner
+from app.core.autocommit import Autocommit
 from app.core.database import WriteSession
 from app.core.errors import Conflict, Forbidden, NotFound, ValidationFailed
 from app.core.passwords import hash_password, verify_password
 from app.core.revocations import Revocations
 from app.core.security import Principal
+from app.core.statement import Runner
 from app.crud import outbox
 from app.crud import session as sessions
 from app.crud import user as crud

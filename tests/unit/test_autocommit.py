@@ -1,21 +1,27 @@
 """Single statements on a small pool of their own."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import Integer, Text, bindparam, cast, func, insert, literal, select
+from sqlalchemy import BigInteger, Integer, Text, bindparam, cast, column, func, insert, literal, select, table
 
-from app.core.autocommit import Autocommit, Statement
+from app.core.autocommit import Autocommit, Link
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.errors import ServiceUnavailable
+from app.core.statement import Statement, lookup
 from app.models import OutboxMessage, User
 
 QUERY = select(bindparam("first", type_=Text), literal("constant"), bindparam("second", type_=Integer))
 ECHO = Statement(QUERY, "second", "first")
 BACKEND = Statement(select(func.pg_backend_pid()))
+_DATABASES = table("pg_database", column("oid", BigInteger), column("datname", Text))
+OID = Statement(select(cast(_DATABASES.c.oid, BigInteger)).where(_DATABASES.c.datname == func.current_database()))
+DATABASE = lookup([cast(_DATABASES.c.oid, BigInteger)], _DATABASES, lambda asked: _DATABASES.c.oid == asked.number, number=BigInteger)
+DIVIDED = lookup([_DATABASES.c.datname], _DATABASES, lambda asked: literal(1) / asked.number == 1, number=BigInteger)
 SLEEP = Statement(select(func.pg_sleep(bindparam("seconds", type_=Integer))), "seconds")
 
 
@@ -141,3 +147,46 @@ async def test_while_postgresql_is_away_the_answer_is_503(settings: Settings) ->
         await database.autocommit.value(BACKEND)
     assert database.autocommit.in_use == 0
     await database.close()
+
+
+async def test_a_statement_that_hangs_is_given_up_and_its_connection_replaced(settings: Settings, empty_tables: None) -> None:
+    database = Database(settings.model_copy(update={"DATABASE_STATEMENT_TIMEOUT_MS": 0}), "tests")
+    try:
+        with pytest.raises(ServiceUnavailable):
+            await database.autocommit.value(SLEEP, 60)
+        assert await database.autocommit.value(BACKEND)
+    finally:
+        await database.close()
+
+
+async def test_questions_of_one_turn_are_one_statement(pool: Autocommit, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, Sequence[object]]] = []
+    fetch = Link.fetch
+
+    async def noting(link: Link, text: str, values: Sequence[object], limit: int) -> Any:
+        sent.append((text, values))
+        return await fetch(link, text, values, limit)
+
+    monkeypatch.setattr(Link, "fetch", noting)
+    one = await pool.value(OID)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        asked = [group.create_task(pool.batched(DATABASE, number)) for number in (one, 0, one)]
+    assert [row and row[0] for row in (task.result() for task in asked)] == [one, None, one]
+    assert [text for text, _ in sent[1:]] == [DATABASE.several.text]
+    assert (await pool.batched(DATABASE, one) or [None])[0] == one
+    assert sent[-1] == (DATABASE.one.text, (one,))
+
+
+async def test_what_one_caller_did_wrong_the_others_do_not_hear_of(pool: Autocommit) -> None:
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*(pool.batched(DIVIDED, number) for number in (0, 1)), return_exceptions=True)
+    assert isinstance(answers[0], asyncpg.DivisionByZeroError)
+    assert isinstance(answers[1], asyncpg.Record)
+
+
+async def test_who_gives_up_asking_takes_nobody_along(pool: Autocommit) -> None:
+    one = await pool.value(OID)
+    first, second = (asyncio.ensure_future(pool.batched(DATABASE, one)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second or [None])[0] == one

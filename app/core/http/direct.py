@@ -17,6 +17,7 @@ from app.core.http.routing import Entry
 
 #: Statuses whose answers have no content (RFC 9110, 6.4.1), nor a length of it.
 WITHOUT_CONTENT: Final = frozenset({204, 304})
+_NOTED: Final = headers.OVERRIDABLE | {b"content-length"}
 _SECURITY: Final = {
     https: b"".join(b"%b: %b\r\n" % field for field in fields)
     for https, fields in ((False, headers.EVERYTHING), (True, [*headers.EVERYTHING, headers.STRICT_TRANSPORT]))
@@ -66,7 +67,14 @@ class Direct:
     message_event: Final = _Nobody()
 
     def __init__(  # what a request is; made for every one
-        self, entry: Entry, segments: list[str], method: str, path: str, query: bytes, headers: Headers, keep_alive: bool
+        self,
+        entry: Entry,
+        segments: list[str],
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        keep_alive: bool,  # noqa: FBT001  # a value
     ) -> None:
         self.entry = entry
         self.segments = segments
@@ -99,15 +107,16 @@ def head(status: int, given: Headers, every: bytes, *, https: bool, size: int) -
     """
     parts = [STATUS_LINE[status], every]
     own = sized = False
-    for name, value in given:
+    for field in given:
+        name, value = field
         if b"\n" in value or b"\r" in value or b"\0" in value:
             raise ValueError(f"the header {name!r} holds a line break")
-        parts.append(b"%b: %b\r\n" % (name, value))
-        own = own or name in headers.OVERRIDABLE
-        sized = sized or name == b"content-length"
+        parts.append(b"%b: %b\r\n" % field)
+        if name in _NOTED:
+            sized, own = sized or name == b"content-length", own or name in headers.OVERRIDABLE
     if not sized and status not in WITHOUT_CONTENT:
         parts.append(b"content-length: %d\r\n" % size)
-    parts.append(_SECURITY[https] if not own else encode(_missing(given, https=https)))
+    parts.append(encode(_missing(given, https=https)) if own else _SECURITY[https])
     return b"".join(parts)
 
 

@@ -1,7 +1,8 @@
 """Headers of every request and response: security, request id, trace context."""
 
-import random
+import os
 import re
+from itertools import count
 from typing import Final
 
 type Headers = list[tuple[bytes, bytes]]
@@ -40,9 +41,25 @@ def add_security(headers: Headers, *, https: bool) -> None:
         headers.append(STRICT_TRANSPORT)
 
 
+class _RequestIds:
+    """A process's request ids: 16 random digits that are its own, and a count."""
+
+    prefix = ""
+    number = count()
+
+    @classmethod
+    def renew(cls) -> None:
+        """Draw the digits of a process."""
+        cls.prefix = os.urandom(8).hex()
+
+
+_RequestIds.renew()
+os.register_at_fork(after_in_child=_RequestIds.renew)
+
+
 def new_request_id() -> str:
     """Return a fresh request id: 32 hexadecimal digits. It names a request and protects nothing, so it may be guessable."""
-    return f"{random.getrandbits(128):032x}"
+    return f"{_RequestIds.prefix}{next(_RequestIds.number):016x}"
 
 
 def request_id(given: bytes | None) -> str:

@@ -1,7 +1,6 @@
 """HTTP/1.1 on the wire: uvicorn's protocol, with limits and with problems for what never becomes a request."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast, override
@@ -31,8 +30,7 @@ LINGER_SECONDS: Final = 10.0
 LINGER_BYTES: Final = 32 * 1024 * 1024
 
 
-#: A URL without escapes, fragment or authority.
-_SIMPLE_URL: Final = re.compile(rb"/[A-Za-z0-9_.~/:@!$&()*+,;=-]*(?:\?[\x21-\x22\x24-\x7e]*)?")
+_METHODS: Final = {method.encode(): method for method in ("GET", "POST", "PUT", "PATCH", "DELETE")}
 
 
 class _Every:
@@ -95,7 +93,16 @@ class HttpProtocol(HttpToolsProtocol):
         if self._ended:
             return
         before, messages = self._reading, self._messages
-        super().data_received(data)
+        self._idle_since = None
+        try:
+            self.parser.feed_data(data)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # there is one while there is a connection
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
         if (direct := self._direct) is not None:
             self._direct = None
             self._begin(direct)
@@ -148,16 +155,18 @@ class HttpProtocol(HttpToolsProtocol):
     def _find_direct(self) -> Direct | None:
         """Return the request whose headers have arrived, if it is simple enough to be answered directly."""
         url, parser = self.url, cast("Any", self.parser)
-        if self._answering() is not None or self.expect_100_continue or parser.should_upgrade() or not _SIMPLE_URL.fullmatch(url):
+        raw_path, _, query = url.partition(b"?")
+        if b"%" in raw_path or b"#" in url or not url.startswith(b"/") or not url.isascii():
             return None
-        path, _, query = url.partition(b"?")
-        method: str = parser.get_method().decode("ascii")
-        decoded = path.decode("ascii")
-        entry, segments = self._dispatch.find(method, decoded)
-        if entry is None or entry.plan is None or method == "HEAD":
+        method = _METHODS.get(parser.get_method())
+        if method is None or self.expect_100_continue or self._answering() is not None or parser.should_upgrade():
+            return None
+        path = raw_path.decode()
+        entry, segments = self._dispatch.find(method, path)
+        if entry is None or entry.plan is None:
             return None
         keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive() and not self._drain.begun
-        return Direct(entry, segments, method, decoded, query, self.headers, keep_alive)
+        return Direct(entry, segments, method, path, query, self.headers, keep_alive)
 
     def answer(self, direct: Direct, answer: bytes) -> None:
         """Send the answer to a request that is answered directly."""

@@ -115,6 +115,7 @@ class Hosts:
         self._any = "*" in names
         self._names = frozenset(name.encode() for name in names if not name.startswith("*"))
         self._suffixes = tuple(name[1:].encode() for name in names if name.startswith("*."))
+        self._is_ours = lru_cache(CACHED_ADDRESSES)(self._names_us)
 
     def refuse_foreign(self, headers: Headers) -> None:
         """Refuse a request that is not for this service.
@@ -130,7 +131,10 @@ class Hosts:
         given = [value for name, value in headers if name == b"host"]
         if len(given) != 1:
             return False
-        host = _without_port(given[0]).lower()
+        return self._is_ours(given[0])
+
+    def _names_us(self, value: bytes) -> bool:
+        host = _without_port(value).lower()
         return self._any or host in self._names or (bool(self._suffixes) and host.endswith(self._suffixes))
 
 
