@@ -41,6 +41,7 @@ class Direct:
         path: Its path, which has no escapes.
         query: Its query, as it came.
         headers: Its headers, names in lower case.
+        given: The last value of each header.
         body: What came of its body.
         whole: Whether it has arrived as a whole.
         keep_alive: Whether the connection is for further requests.
@@ -53,6 +54,7 @@ class Direct:
         "body",
         "disconnected",
         "entry",
+        "given",
         "headers",
         "keep_alive",
         "method",
@@ -74,6 +76,7 @@ class Direct:
         path: str,
         query: bytes,
         headers: Headers,
+        given: dict[bytes, bytes],
         keep_alive: bool,  # noqa: FBT001  # a value
     ) -> None:
         self.entry = entry
@@ -82,6 +85,7 @@ class Direct:
         self.path = path
         self.query = query
         self.headers = headers
+        self.given = given
         self.keep_alive = keep_alive
         self.body = b""
         self.whole = self.disconnected = self.response_started = self.response_complete = False

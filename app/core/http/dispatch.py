@@ -152,8 +152,9 @@ class Dispatch:
             wire: Where its answer goes.
         """
         scope["app"] = self._app
-        self._proxies.apply(scope)
-        given = scope[HEADERS] = dict(scope["headers"])
+        given = request.given
+        if self._proxies.apply(scope):
+            given = scope[HEADERS] = dict(scope["headers"])
         exchange = Exchange(scope, request.entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(given.get(b"origin")))
         context.request_id.set(exchange.request_id)
         context.traceparent.set(headers.traceparent(given.get(b"traceparent")))

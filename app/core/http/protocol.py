@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from enum import Enum, auto
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast, override
 
 import httptools
@@ -12,6 +13,7 @@ from app.core import metrics
 from app.core.drain import Drain
 from app.core.errors import HeadersTooLarge, MalformedRequest, Problem, RequestTimeout, UriTooLong
 from app.core.http import headers, problems
+from app.core.http.compile import HEADERS
 from app.core.http.direct import Direct, encode
 from app.core.logging import access
 
@@ -62,7 +64,6 @@ class HttpProtocol(HttpToolsProtocol):
     _reading = Reading.START
     _messages = 0
     _ended = False
-    _header_bytes = 0
     _waiting_bytes = 0
     _discarded_bytes = 0
     _timer: asyncio.TimerHandle | None = None
@@ -122,7 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
         if not direct.whole:
             self._hand_to_asgi(direct)
             return
-        task = asyncio.Task(self._dispatch.direct(self._new_scope(direct), direct, self), loop=self.loop, eager_start=True)
+        task = asyncio.Task(self._dispatch.direct(self._scope_of(direct), direct, self), loop=self.loop, eager_start=True)
         if not task.done():
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -135,8 +136,26 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_body(direct.body)
         self.cycle.keep_alive = self.cycle.keep_alive and direct.keep_alive
 
-    def _new_scope(self, direct: Direct | None = None) -> dict[str, Any]:
-        scope: dict[str, Any] = {
+    def _scope_of(self, direct: Direct) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": direct.headers,
+            "state": self.app_state,
+            "method": direct.method,
+            "path": direct.path,
+            "raw_path": direct.path.encode(),
+            "query_string": direct.query,
+            HEADERS: direct.given,
+        }
+
+    def _new_scope(self) -> dict[str, Any]:
+        return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": "1.1",
@@ -147,12 +166,8 @@ class HttpProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
-        if direct is not None:
-            scope["headers"], scope["method"], scope["query_string"] = direct.headers, direct.method, direct.query
-            scope["path"], scope["raw_path"] = direct.path, direct.path.encode()
-        return scope
 
-    def _find_direct(self) -> Direct | None:
+    def _find_direct(self, given: dict[bytes, bytes]) -> Direct | None:
         """Return the request whose headers have arrived, if it is simple enough to be answered directly."""
         url, parser = self.url, cast("Any", self.parser)
         raw_path, _, query = url.partition(b"?")
@@ -166,7 +181,7 @@ class HttpProtocol(HttpToolsProtocol):
         if entry is None or entry.plan is None:
             return None
         keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive() and not self._drain.begun
-        return Direct(entry, segments, method, path, query, self.headers, keep_alive)
+        return Direct(entry, segments, method, path, query, self.headers, given, keep_alive)
 
     def answer(self, direct: Direct, answer: bytes) -> None:
         """Send the answer to a request that is answered directly."""
@@ -279,7 +294,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers = []
         self._reading = Reading.HEAD
         self._messages += 1
-        self._header_bytes = self._waiting_bytes = self._discarded_bytes = 0
+        self._waiting_bytes = self._discarded_bytes = 0
 
     @override
     def on_url(self, url: bytes) -> None:
@@ -289,21 +304,20 @@ class HttpProtocol(HttpToolsProtocol):
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse_while_parsing(HeadersTooLarge())
-        if self._reading is Reading.BODY:
-            return  # a trailer: it came after the decisions that headers are for
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        if self._reading is Reading.HEAD:  # later it is a trailer, after the decisions that headers are for
+            self.headers.append((name.lower(), value))
 
     @override
     def on_headers_complete(self) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._reading = Reading.BODY
-        direct = self._find_direct()
+        # What waits for the end of a head is bounded before (``_wait_for_more``), whatever it is made of.
+        if 4 * len(self.headers) + sum(map(len, chain.from_iterable(self.headers))) > MAX_HEADER_BYTES:
+            self._refuse_while_parsing(HeadersTooLarge())
+        given = dict(self.headers)
+        self.expect_100_continue = given.get(b"expect", b"").lower() == b"100-continue"
+        direct = self._find_direct(given)
         if direct is not None:
             self._direct = direct
             self.cycle = cast("Any", direct)

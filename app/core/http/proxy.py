@@ -60,24 +60,26 @@ class Proxies:
         parsed = ip_address(address)
         return any(parsed in network for network in self._networks)
 
-    def apply(self, scope: MutableMapping[str, Any]) -> None:
-        """Put the client's address, scheme and host into an ASGI scope.
+    def apply(self, scope: MutableMapping[str, Any]) -> bool:
+        """Put the client's address, scheme and host into an ASGI scope, and tell whether that changed its headers.
 
         The client is the rightmost address of ``X-Forwarded-For`` that is not a trusted proxy: all further left was
         written by whoever sent the request.
         """
         if not self._networks or scope["client"] is None:
-            return
+            return False
         peer = normalise(scope["client"][0])
         if peer is None or not self._trusts(peer):
-            return
+            return False
         found = _forwarded(scope["headers"])
         if b"x-forwarded-for" in found:
             scope["client"] = (self._client(peer, found[b"x-forwarded-for"]), 0)
         if (scheme := found.get(b"x-forwarded-proto", "").lower()) in {"http", "https"}:
             scope["scheme"] = scheme if scope["type"] == "http" else {"http": "ws", "https": "wss"}[scheme]
-        if host := found.get(b"x-forwarded-host"):
+        host = found.get(b"x-forwarded-host")
+        if host:
             scope["headers"] = [(b"host", host.encode("latin-1")), *((name, value) for name, value in scope["headers"] if name != b"host")]
+        return bool(host)
 
     def _client(self, peer: str, chain: str) -> str:
         client = peer
