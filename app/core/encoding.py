@@ -16,7 +16,7 @@ from sqlalchemy.types import DateTime
 #: Source of an expression that writes ``value`` as JSON; every value a column may have comes by one of these.
 _TEXT: Final = "quoted({value})"
 _BOOLEAN: Final = '("true" if {value} else "false")'
-_MOMENT: Final = '''f"\\"{{{value}[:10]}}T{{{value}[11:]}}:00\\""'''
+_MOMENT: Final = '''f"\\"{{{value}.replace(" ", "T")}}:00\\""'''
 _AS_IT_IS: Final = "{value}"
 
 
