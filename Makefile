@@ -10,6 +10,13 @@ API_PORT ?= 8000
 LOCAL_DIR ?= .local
 ARGS ?=
 WITH_STACK = $(PYTHON_ENV)/python -m app.local.with_stack "$(LOCAL_DIR)"
+# Releases are made where nothing is installed; their scripts need no packages.
+PLAIN_PYTHON = $(firstword $(wildcard $(PYTHON_ENV)/python) python3)
+TAG ?= dev
+IMAGE ?= fastapi-platform:$(TAG)
+RELEASE ?= platform
+NAMESPACE ?= platform
+WORKERS ?= 3
 # pyright is fetched from its registry once, and stays with the environment.
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.venv/pyright
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -41,6 +48,18 @@ flights: environment ## Import the flights of 2013 into the running stack: ARGS=
 test: lint types tools ## Run everything: lint, types, all tests with coverage: ARGS="-k words"
 	@$(PYTHON_ENV)/python -m pytest -n 2 --cov --cov-report=term $(ARGS)
 
+.PHONY: test-code
+test-code: environment ## Test everything but the chart, the workflows and the infrastructure: ARGS="-k words"
+	@$(PYTHON_ENV)/python -m pytest -n 2 --cov --cov-report=term --ignore=tests/charts --ignore=tests/ci --ignore=tests/infra $(ARGS)
+
+.PHONY: test-chart
+test-chart: tools ## Test the chart and the workflows: ARGS="-k words"
+	@$(PYTHON_ENV)/python -m pytest -n 2 tests/charts tests/ci $(ARGS)
+
+.PHONY: test-infra
+test-infra: tools ## Test the Pulumi program: ARGS="-k words"
+	@$(PYTHON_ENV)/python -m pytest -n 2 tests/infra $(ARGS)
+
 .PHONY: lint
 lint: environment ## Look for mistakes and bad style
 	@$(PYTHON_ENV)/ruff check .
@@ -58,7 +77,7 @@ types: environment ## Check the types, twice
 	@$(PYTHON_ENV)/mypy
 
 .PHONY: tools
-tools: environment ## Get what the chart is tested with: Helm 3 and 4, checkov, promtool, kube-score
+tools: environment ## Get what chart and workflows are tested with: Helm 3 and 4, checkov, promtool, kube-score, actionlint
 	@$(PYTHON_ENV)/python -m charts.install_tools
 
 .PHONY: format
@@ -93,6 +112,55 @@ infra-faults: environment ## Write docs/reference/seeded-faults.md: mistakes mad
 .PHONY: infra-rehearsal
 infra-rehearsal: environment ## Provision every stage on Pulumi's own engine, against an AWS on this machine: ARGS="--stage dev"
 	@$(PYTHON_ENV)/python -m tests.infra.rehearsal $(ARGS)
+
+##@ Release
+
+.PHONY: image
+image: ## Build the image, and try whether it starts: IMAGE=fastapi-platform:dev TAG=0.1.0
+	@docker build --tag "$(IMAGE)" --build-arg VERSION="$(TAG)" --build-arg REVISION="$$(git rev-parse HEAD)" .
+	@docker run --rm --read-only --tmpfs /tmp --network none "$(IMAGE)" python -m app openapi >/dev/null
+
+.PHONY: image-push
+image-push: ## Push the image to ECR, unless its tag is there; prints its digest: IMAGE=fastapi-platform:dev REPOSITORY=... TAG=...
+	@$(PLAIN_PYTHON) -m charts.registry push --image "$(IMAGE)" --url "$$REPOSITORY" --tag "$(TAG)"
+
+.PHONY: kubeconfig
+kubeconfig: ## Let kubectl and helm reach a cluster of EKS: CLUSTER=...
+	@aws eks update-kubeconfig --name "$$CLUSTER"
+
+.PHONY: running
+running: ## Print the revision that serves: RELEASE=platform NAMESPACE=platform
+	@$(PLAIN_PYTHON) -m charts.release running --release "$(RELEASE)" --namespace "$(NAMESPACE)"
+
+.PHONY: base
+base: ## Print the commit that a service runs: HOST=https://...
+	@$(PLAIN_PYTHON) -m charts.release base --host "$$HOST"
+
+.PHONY: deploy
+deploy: ## Upgrade the release by digest and test it: VALUES=file DIGEST=sha256:... TAG=commit
+	@$(PLAIN_PYTHON) -m charts.release upgrade --release "$(RELEASE)" --namespace "$(NAMESPACE)" \
+		--values "$$VALUES" --digest "$$DIGEST" --tag "$(TAG)"
+
+.PHONY: rollback
+rollback: ## Take the release back to a revision: REVISION=7
+	@$(PLAIN_PYTHON) -m charts.release rollback --release "$(RELEASE)" --namespace "$(NAMESPACE)" --revision "$$REVISION"
+
+# Exit code 2 says that a run tells nothing: it is repeated once, and never taken for a pass.
+define judge
+"$$@" || { [ $$? -eq 2 ] && echo "That run tells nothing; once more." && "$$@"; }
+endef
+
+.PHONY: compare
+compare: environment ## Compare this checkout with a commit, in turns and by exact counts: BASE=origin/main
+	@set -- $(PYTHON_ENV)/python -m loadtests compare --base "$$BASE" $(ARGS); $(judge)
+
+.PHONY: gate
+gate: environment ## Load a service of staging, and judge it by its objectives: HOST=https://... WORKERS=3
+	@set -- $(PYTHON_ENV)/python -m loadtests run --profile staging --host "$$HOST" --workers "$(WORKERS)" $(ARGS); $(judge)
+
+.PHONY: promote
+promote: ## Tag the image that passed the gate as promoted-TAG: REPOSITORY=... TAG=commit DIGEST=sha256:...
+	@$(PLAIN_PYTHON) -m charts.registry promote --url "$$REPOSITORY" --tag "$(TAG)" --digest "$$DIGEST"
 
 ##@ Change
 

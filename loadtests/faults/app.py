@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Integer, bindparam, select
 
-from app.core.autocommit import Statement
+from app.core.statement import Statement
 from app.main import create_app as create_service
 
 type Message = dict[str, Any]
