@@ -20,6 +20,11 @@ CommaSeparated = Annotated[list[str], NoDecode]
 _PLACEHOLDER = {"DATABASE_URL": "postgresql://missing/missing?ssl=verify-full"}
 
 
+@lru_cache(maxsize=8)
+def _texts(*keys: SecretStr) -> tuple[str, ...]:
+    return tuple(key.get_secret_value() for key in keys)
+
+
 class Settings(BaseSettings):
     """The service's configuration. Field descriptions are the reference table of the docs."""
 
@@ -155,7 +160,7 @@ class Settings(BaseSettings):
     @property
     def verification_keys(self) -> tuple[str, ...]:
         """Every key that verifies a signature, the signing one first."""
-        return tuple(key.get_secret_value() for key in (self.SECRET_KEY, *self.SECRET_KEY_FALLBACKS))
+        return _texts(self.SECRET_KEY, *self.SECRET_KEY_FALLBACKS)
 
     @override
     @classmethod

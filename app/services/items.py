@@ -14,10 +14,12 @@ from app.core.security import Principal
 from app.core.statement import Runner
 from app.crud import item as crud
 from app.crud.item import Row
-from app.schemas.item import ItemCreate, ItemPatch, ItemQuery
+from app.schemas.item import ItemCreate, ItemPatch, ItemQuery, ItemSort
 
 ID, OWNER_ID, TITLE, DESCRIPTION, ATTRIBUTES, VERSION, CREATED_AT, UPDATED_AT = range(len(crud.COLUMNS))
 DOCUMENT: Final[TypeAdapter[Document]] = TypeAdapter(Document)
+#: The column of an order, and whether it descends.
+_ORDERS: Final = {order: (order.removeprefix("-"), order.startswith("-")) for order in ItemSort}
 _POSITION_OF: Final = {"created_at": CREATED_AT, "updated_at": UPDATED_AT, "title": TITLE}
 
 
@@ -131,7 +133,7 @@ async def search(db: Runner, user: Principal, query: ItemQuery, keys: Sequence[s
     backwards = position is not None and position.direction == "prev"
     if backwards:
         rows.reverse()
-    column = _POSITION_OF[query.sort.removeprefix("-")]
+    column = _POSITION_OF[_ORDERS[query.sort][0]]
 
     def at(row: Row, direction: cursor.Direction) -> str:
         return cursor.encode(keys[0], question, cursor.Position(direction, row[column], row[ID]))
@@ -150,7 +152,7 @@ def _position(query: ItemQuery, question: str, keys: Sequence[str]) -> cursor.Po
 
 def _statement(query: ItemQuery, owner_id: int, position: cursor.Position | None) -> tuple[Any, ...]:
     """Return the listing's shape and its values in the order ``crud.search`` takes them."""
-    column, descending = query.sort.removeprefix("-"), query.sort.startswith("-")
+    column, descending = _ORDERS[query.sort]
     values: list[object] = [owner_id, query.limit + 1, query.skip]
     if position is not None:
         descending ^= position.direction == "prev"
