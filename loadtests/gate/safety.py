@@ -12,7 +12,7 @@ from loadtests.scenarios.visit import API
 
 #: Environments of the service that load may be sent to. Whatever else it says, and silence, is production.
 HARMLESS: Final = frozenset({"local", "test", "staging"})
-TIMEOUT_SECONDS: Final = 10
+TIMEOUT_SECONDS: Final = 30
 HTTP_OK: Final = 200
 
 
