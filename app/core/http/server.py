@@ -1,6 +1,7 @@
 """The server process: uvicorn in a gunicorn worker, ending in the order that loses nothing."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -33,6 +34,7 @@ class DrainingServer(Server):
         self._drain = drain
         self._seconds = seconds
         self._stop_at: float | None = None
+        self._parent = os.getppid()
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -46,6 +48,8 @@ class DrainingServer(Server):
     @override
     async def on_tick(self, counter: int) -> bool:
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        if os.getppid() != self._parent:  # the master was killed: nobody would ever stop this process
             self.should_exit = True
         return await super().on_tick(counter)
 

@@ -69,6 +69,19 @@ async def test_a_killed_worker_is_replaced_and_an_interrupt_ends_every_process(s
     assert not replacement.is_running()
 
 
+async def test_workers_end_when_their_master_was_killed(start_gunicorn: StartGunicorn) -> None:
+    gunicorn: Gunicorn = await start_gunicorn()
+    workers = psutil.Process(gunicorn.process.pid).children()
+    gunicorn.process.kill()
+    await gunicorn.ended()
+    try:
+        await until(lambda: not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers))
+    finally:
+        for worker in workers:
+            if worker.is_running():
+                worker.kill()
+
+
 async def test_a_worker_that_cannot_start_ends_the_service(environment: dict[str, str]) -> None:
     command = [*COMMAND[:-1], "app.main:no_such_factory()"]
     given = environment | {"PORT": "0"}
