@@ -1,5 +1,6 @@
 """Items through the API."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app.core.encoding import RowEncoder
-from app.crud import item
+from app.crud import item as item_crud
 from app.crud.item import COLUMNS
 from app.schemas.item import Item, ItemQuery
 from app.services import items
@@ -391,16 +392,41 @@ async def test_reading_listing_and_creating_take_one_round_trip_each(user: Perso
     assert len([text for text in statements if "pg_notify" not in text]) == 3
 
 
+MANY_ITEMS = """INSERT INTO users (email, password_hash) SELECT n || '@bulk', 'x' FROM generate_series(1, 50) n;
+    INSERT INTO items (owner_id, title, description, attributes)
+    SELECT u.id, 'title ' || n, 'words ' || n, jsonb_build_object('k', n) FROM users u, generate_series(1, 200) n;
+    ANALYZE items"""
+
+
+async def test_items_read_together_are_found_by_their_key(user: Person, superuser_connection: Any) -> None:
+    await superuser_connection.execute(MANY_ITEMS)
+    await superuser_connection.execute("SET plan_cache_mode = force_generic_plan")
+    ids = list(range(1, 65))
+    prepared = await superuser_connection.prepare(f"EXPLAIN {item_crud._GET.several.text}")
+    plan = "\n".join(row[0] for row in await prepared.fetch(ids, [user.id] * 64, [False] * 64))
+    await superuser_connection.execute("RESET plan_cache_mode")
+    assert "Seq Scan" not in plan, plan
+
+
+async def test_items_made_at_once_are_each_their_own(user: Person, other: Person, statements: list[str]) -> None:
+    async def one(person: Person, number: int) -> Any:
+        answer = await person.client.post(ITEMS, json={"title": f"{person.id} {number}", "attributes": {"n": number}})
+        return answer.status_code, answer.json(), answer.headers["location"]
+
+    asked = [(person, number) for number in range(10) for person in (user, other)]
+    answers = await asyncio.gather(*(one(*each) for each in asked))
+    for (person, number), (status, item, location) in zip(asked, answers, strict=True):
+        assert status == 201
+        assert (item["owner_id"], item["title"], item["attributes"]) == (person.id, f"{person.id} {number}", {"n": number})
+        assert (await person.client.get(location)).json() == item
+    assert any(text == item_crud._CREATE.several.text for text in statements)
+
+
 @pytest.mark.parametrize("query", ["sort=-created_at", "sort=title", "sort=updated_at", "q=needle", 'attributes={"k": 7}'])
 async def test_no_listing_reads_the_whole_table(user: Person, superuser_connection: Any, query: str) -> None:
-    await superuser_connection.execute(
-        """INSERT INTO users (email, password_hash) SELECT n || '@bulk', 'x' FROM generate_series(1, 50) n;
-        INSERT INTO items (owner_id, title, description, attributes)
-        SELECT u.id, 'title ' || n, 'words ' || n, jsonb_build_object('k', n) FROM users u, generate_series(1, 200) n;
-        ANALYZE items"""
-    )
+    await superuser_connection.execute(MANY_ITEMS)
     name, _, value = query.partition("=")
     shape, *values = items._statement(ItemQuery.model_validate({name: value}), user.id, None)
-    statement = item._list(shape)
+    statement = item_crud._list(shape)
     plan = "\n".join(row[0] for row in await superuser_connection.fetch(f"EXPLAIN {statement.text}", *statement.arguments(values)))
     assert "Seq Scan" not in plan, plan
