@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from app.core.autocommit import Runner
 from app.core.database import Database
+from app.core.statement import Runner
 from app.services import import_runner
 from app.services.storage import Storage
 

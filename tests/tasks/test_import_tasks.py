@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from app.core.autocommit import Runner
 from app.core.config import Settings
 from app.core.errors import ServiceUnavailable
 from app.core.resources import open_resources
+from app.core.statement import Runner
 from app.services import import_parsing, import_runner, imports
 from app.services.delivery import ClaimLost, Postpone
 from app.services.storage import open_storage
