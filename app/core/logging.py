@@ -23,7 +23,7 @@ from structlog.typing import EventDict
 
 from app.core import context, metrics
 from app.core.log_writer import Writer
-from app.core.scrub import scrub, scrub_text
+from app.core.scrub import scrub, scrub_path
 
 STANDARD_OUTPUT: Final = 1
 #: Loggers that talk too much at INFO, or say again what the access log says.
@@ -170,7 +170,7 @@ def _access_line(  # noqa: PLR0913, PLR0917  # the arguments of access()
             "user_id": user_id,
             "method": method,
             "route": route,
-            "path": scrub_text(path),
+            "path": scrub_path(path),
             "status": status,
             "duration_ms": round(duration_ms, 2),
             "bytes": size,

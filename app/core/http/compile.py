@@ -74,11 +74,21 @@ class JSONBytes(Response):
         self.status_code = status_code
         self.body = content
         self.background = None
-        self.raw_headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(content)),
-            *(headers or ()),
-        ]
+        #: Its headers but for type and length, until somebody asks for all of them.
+        self.further: list[tuple[bytes, bytes]] | None = headers or []
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """All headers, which may be changed."""
+        if self.further is not None:
+            length = b"%d" % len(self.body)
+            self._headers_of_all = [(b"content-type", JSON_BYTES), (b"content-length", length), *self.further]
+            self.further = None
+        return self._headers_of_all
+
+    @raw_headers.setter
+    def raw_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._headers_of_all, self.further = headers, None
 
 
 @dataclass(slots=True)

@@ -96,7 +96,9 @@ def is_one_piece(response: Response) -> bool:
     return response.background is None and isinstance(getattr(response, "body", None), bytes)
 
 
-def head(status: int, given: Headers, every: bytes, *, https: bool, size: int) -> bytes:
+def head(  # what a head is made of
+    status: int, given: Headers, every: bytes, *, https: bool, size: int, json: bool = False
+) -> bytes:
     """Return an answer's head, up to the end of the security headers; what follows are further fields and an empty line.
 
     Args:
@@ -105,12 +107,15 @@ def head(status: int, given: Headers, every: bytes, *, https: bool, size: int) -
         every: Fields of every answer of the server, encoded.
         https: Whether the client came by HTTPS.
         size: Bytes of its content.
+        json: Whether type and length of the content, which is JSON, are to be added.
 
     Raises:
         ValueError: if a value would end its field (RFC 9110, 5.5).
     """
     parts = [STATUS_LINE[status], every]
-    own = sized = False
+    own, sized = False, json
+    if json:
+        parts.append(b"content-type: application/json\r\ncontent-length: %d\r\n" % size)
     for field in given:
         name, value = field
         if b"\n" in value or b"\r" in value or b"\0" in value:

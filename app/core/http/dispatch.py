@@ -16,10 +16,10 @@ from app.core import context, metrics
 from app.core.config import Settings
 from app.core.errors import MethodNotAllowed, NotFound, Problem
 from app.core.http import body, headers, problems, strict
-from app.core.http.compile import HEADERS
+from app.core.http.compile import HEADERS, JSONBytes, Plan
 from app.core.http.cors import Cors
 from app.core.http.direct import Direct, encode, head, is_one_piece
-from app.core.http.limits import Limits
+from app.core.http.limits import Decision, Limits
 from app.core.http.policies import POLICIES
 from app.core.http.protocol import HttpProtocol
 from app.core.http.proxy import Hosts, Proxies, subscriber
@@ -42,7 +42,7 @@ WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Exchange:
     """One request and what is known of its answer so far."""
 
-    __slots__ = ("cors", "entry", "limit", "method", "path", "request_id", "scope", "size", "started", "status", "template")
+    __slots__ = ("cors", "decision", "entry", "method", "path", "request_id", "scope", "size", "started", "status", "template")
 
     def __init__(self, scope: Scope, entry: Entry | None, request_id: str, cors: Headers) -> None:
         self.started = perf_counter()
@@ -53,7 +53,7 @@ class Exchange:
         self.template = UNMATCHED if entry is None else entry.template
         self.request_id = request_id
         self.cors = cors
-        self.limit: Headers = []
+        self.decision: Decision | None = None
         self.status = 0
         self.size = 0
 
@@ -61,7 +61,8 @@ class Exchange:
         """Add to a response's headers what every response carries."""
         given.append((b"x-request-id", self.request_id.encode()))
         headers.add_security(given, https=self.scope["scheme"] in {"https", "wss"})
-        given.extend(self.limit)
+        if self.decision is not None:
+            given.extend(self.decision.headers)
         given.extend(self.cors)
         return given
 
@@ -157,15 +158,23 @@ class Dispatch:
             given = scope[HEADERS] = dict(scope["headers"])
         exchange = Exchange(scope, request.entry, headers.request_id(given.get(b"x-request-id")), self._cors.headers(given.get(b"origin")))
         context.request_id.set(exchange.request_id)
-        context.traceparent.set(headers.traceparent(given.get(b"traceparent")))
+        if b"traceparent" in given:
+            context.traceparent.set(headers.traceparent(given[b"traceparent"]))
         self.in_flight += 1
         try:
-            response = await self._run(exchange, given, request)
+            self._refuse_unclear(exchange, given)
+            await self._limit(exchange, given.get(b"authorization"))
+            body.refuse_large(len(request.body), request.entry.body_limit)
+            scope["path_params"] = {name: request.segments[position] for name, position in request.entry.parameters}
+            response = await cast("Plan", request.entry.plan).run(body.WholeRequest(scope, request.body))
             if wire.flow.write_paused:
                 await wire.flow.drain()
             if is_one_piece(response):
-                content = cast("bytes", response.body)
-                wire.answer(request, _rendered(exchange, request, wire, response.status_code, response.raw_headers, content))
+                status, content = response.status_code, cast("bytes", response.body)
+                if type(response) is JSONBytes and response.further is not None:
+                    wire.answer(request, _rendered(exchange, request, wire, status, response.further, content, json=True))
+                else:
+                    wire.answer(request, _rendered(exchange, request, wire, status, response.raw_headers, content))
             else:
                 cycle = wire.asgi_cycle(request, scope)
                 await response(scope, cast("Any", cycle.receive), _marking(exchange, cast("Any", cycle.send)))
@@ -181,16 +190,6 @@ class Dispatch:
         finally:
             self.in_flight -= 1
             self._record(exchange)
-
-    async def _run(self, exchange: Exchange, given: dict[bytes, bytes], request: Direct) -> Response:
-        scope, entry = exchange.scope, request.entry
-        self._refuse_unclear(exchange, given)
-        await self._limit(exchange, given.get(b"authorization"))
-        body.refuse_large(len(request.body), entry.body_limit)
-        scope["path_params"] = {name: request.segments[position] for name, position in entry.parameters}
-        plan = entry.plan
-        assert plan is not None  # noqa: S101  # only compiled routes are answered directly
-        return await plan.run(body.WholeRequest(scope, request.body))
 
     async def _answered_beside(self, exchange: Exchange, segments: list[str], send: Send) -> bool:
         """Answer what is beside a route, by its method or by a slash at the end; tell whether it was."""
@@ -252,7 +251,7 @@ class Dispatch:
         decision = self.limits.spend(policy, caller) or await self.limits.lease(policy, caller)
         if not decision.allowed:
             raise decision.problem()
-        exchange.limit = decision.headers
+        exchange.decision = decision
 
     def _record(self, exchange: Exchange) -> None:
         seconds = perf_counter() - exchange.started
@@ -271,13 +270,16 @@ class Dispatch:
         )
 
 
-def _rendered(exchange: Exchange, request: Direct, wire: HttpProtocol, status: int, given: Headers, content: bytes) -> bytes:
+def _rendered(  # what an answer is
+    exchange: Exchange, request: Direct, wire: HttpProtocol, status: int, given: Headers, content: bytes, *, json: bool = False
+) -> bytes:
     """Return an answer as it goes out, and take down its status and size."""
-    first = head(status, given, wire.every_answer, https=exchange.scope["scheme"] == "https", size=len(content))
+    first = head(status, given, wire.every_answer, https=exchange.scope["scheme"] == "https", size=len(content), json=json)
     exchange.status, exchange.size = status, len(content)
+    limit = b"" if exchange.decision is None else exchange.decision.lines
     closing = b"" if request.keep_alive else b"connection: close\r\n"
     id_line = b"x-request-id: %b\r\n" % exchange.request_id.encode()
-    return b"".join((first, id_line, encode(exchange.limit), encode(exchange.cors), closing, b"\r\n", content))
+    return b"".join((first, id_line, limit, encode(exchange.cors), closing, b"\r\n", content))
 
 
 async def _send_allowed(exchange: Exchange, send: Send, allowed: str) -> None:

@@ -47,16 +47,34 @@ return {taken, tonumber(ARGV[1]) - used - taken, ends}
 
 
 class Decision(NamedTuple):
-    """Whether a request may pass, and the headers that tell its sender how it stands."""
+    """Whether a request may pass, and how its sender stands.
+
+    Attributes:
+        allowed: Whether it may.
+        policy: The policy.
+        left: Requests left in the window.
+        seconds: Until the window ends.
+    """
 
     allowed: bool
-    headers: list[tuple[bytes, bytes]]
-    retry_after: int
+    policy: Policy
+    left: int
+    seconds: int
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that tell the sender."""
+        return [self.policy.header, (b"ratelimit", self.policy.standing % (self.left, self.seconds))]
+
+    @property
+    def lines(self) -> bytes:
+        """The same as they stand on the wire."""
+        return self.policy.lines % (self.left, self.seconds)
 
     def problem(self) -> TooManyRequests:
         """Return the refusal. Its headers are the decision's, ``Retry-After`` added."""
         told = {name.decode(): value.decode() for name, value in self.headers}
-        return TooManyRequests(headers={**told, "Retry-After": str(self.retry_after)})
+        return TooManyRequests(headers={**told, "Retry-After": str(self.seconds)})
 
 
 class _Taken(NamedTuple):
@@ -100,8 +118,7 @@ def _remember[Value](known: dict[SubjectKey, Value], subject: SubjectKey, value:
 
 
 def _decide(policy: Policy, allowed: bool, left: int, resets_at: float, now: float) -> Decision:  # noqa: FBT001  # a decision
-    seconds = int(resets_at - now) + 1
-    return Decision(allowed, [policy.header, (b"ratelimit", policy.standing % (left, seconds))], 0 if allowed else seconds)
+    return Decision(allowed, policy, left, int(resets_at - now) + 1)
 
 
 class Limits:

@@ -26,6 +26,7 @@ class Policy:
         description: For the documentation.
         header: The policy's ``RateLimit-Policy`` header.
         standing: The value of its ``RateLimit`` header, for the requests and the seconds left.
+        lines: Both headers as they stand on the wire, for the same two.
     """
 
     name: str
@@ -36,10 +37,12 @@ class Policy:
     description: str
     header: tuple[bytes, bytes] = field(init=False, repr=False, compare=False)
     standing: bytes = field(init=False, repr=False, compare=False)
+    lines: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "header", (b"ratelimit-policy", f'"{self.name}";q={self.quota};w={self.window}'.encode()))
         object.__setattr__(self, "standing", b'"%b";r=%%d;t=%%d' % self.name.encode())
+        object.__setattr__(self, "lines", b"%b: %b\r\nratelimit: %b\r\n" % (*self.header, self.standing))
 
 
 #: Leased in blocks and spent in the process, for every request of the class.

@@ -66,6 +66,7 @@ class RouteTable:
         self._root = _Node()
         self._base = base
         self._plans: list[Plan] = []
+        self._literal: dict[str, _Node] = {}
         for found in iter_route_contexts(app.routes):
             if isinstance(found.original_route, APIRoute):
                 self._add(found)
@@ -86,6 +87,8 @@ class RouteTable:
         node = self._root
         for segment in segments:
             node = node.below(segment)
+        if not parameters:
+            self._literal[template] = node
         for method in route.methods or ():
             policy = policy_of(method, template, self._base)
             entry = Entry(template, parameters, plan, route.max_body_size or body.MAX_BODY_BYTES, policy)
@@ -103,7 +106,7 @@ class RouteTable:
     def find(self, method: str, path: str) -> tuple[Entry | None, list[str]]:
         """Return the route of a request, if it has one, and the path's segments. A literal segment goes before a parameter."""
         segments = path.split("/")
-        node = self._walk(segments)
+        node = self._literal.get(path) or self._walk(segments)
         return (None if node is None else node.entries.get(method)), segments
 
     def forget(self) -> None:

@@ -1,6 +1,7 @@
 """The server process: uvicorn in a gunicorn worker, ending in the order that loses nothing."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -75,6 +76,9 @@ class Worker(UvicornWorker):  # type: ignore[misc]  # its package has no types
         self.config.app, self.config.timeout_graceful_shutdown = app, settings.GRACEFUL_TIMEOUT
         server = DrainingServer(self.config, app.state.drain, settings.DRAIN_SECONDS)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
+        # What is there by now stays: left out of every later collection, which then looks at what requests leave behind alone.
+        gc.collect()
+        gc.freeze()
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -204,7 +204,7 @@ async def test_a_decision_says_how_its_subject_stands(valkey: Redis, make_limits
     limits = make_limits(valkey)
     decision = await limits.lease(SMALL, 1)
     assert decision.headers == [(b"ratelimit-policy", b'"read";q=10;w=60'), (b"ratelimit", b'"read";r=9;t=60')]
-    assert decision.retry_after == 0
+    assert decision.lines == b'ratelimit-policy: "read";q=10;w=60\r\nratelimit: "read";r=9;t=60\r\n'
 
 
 async def test_a_refusal_says_when_to_come_back(valkey: Redis, make_limits: MakeLimits) -> None:
