@@ -73,7 +73,7 @@ class Link:
         if prepared is None:
             if not self._keep_prepared:
                 return await self.connection.fetch(text, *values)
-            prepared = self._prepared[text] = await self.connection.prepare(text)
+            prepared = self._prepared[text] = cast("Any", await self.connection.prepare(text))
         try:
             return await self._execute(prepared._state, values, "", limit, False, None)  # noqa: SLF001  # see above
         except asyncpg.InvalidCachedStatementError:

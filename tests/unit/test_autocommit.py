@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import BigInteger, Integer, Text, bindparam, cast, column, func, insert, literal, select, table
+from sqlalchemy import BigInteger, Integer, Text, bindparam, cast, column, func, insert, literal, literal_column, select, table
 
 from app.core.autocommit import Autocommit, Link
 from app.core.config import Settings
@@ -190,3 +190,15 @@ async def test_who_gives_up_asking_takes_nobody_along(pool: Autocommit) -> None:
     await asyncio.sleep(0)
     first.cancel()
     assert (await second or [None])[0] == one
+
+
+async def test_a_statement_outlasts_a_migration_of_its_table(pool: Autocommit, superuser_connection: Any) -> None:
+    everything = Statement(select(literal_column("*", Text)).select_from(table("changing")))
+    await superuser_connection.execute("CREATE TABLE changing AS SELECT 1 AS first; GRANT SELECT ON changing TO PUBLIC")
+    try:
+        assert [tuple(row) for row in await pool.rows(everything)] == [(1,)]
+        await superuser_connection.execute("ALTER TABLE changing ADD COLUMN second integer DEFAULT 2")
+        assert [tuple(row) for row in await pool.rows(everything)] == [(1, 2)]
+        assert [tuple(row) for row in await pool.rows(everything)] == [(1, 2)]
+    finally:
+        await superuser_connection.execute("DROP TABLE changing")

@@ -6,7 +6,7 @@ compiled, the protocol (``app.core.http.protocol``) calls the dispatcher itself 
 counted and logged is the same, since the same code does it; whatever is not as simple goes by ASGI.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -135,6 +135,6 @@ def encode(fields: Headers) -> bytes:
 
 
 def _missing(given: Headers, *, https: bool) -> Headers:
-    marked: Any = given[:]
+    marked: Headers = given[:]
     headers.add_security(marked, https=https)
     return marked[len(given) :]

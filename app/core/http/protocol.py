@@ -96,7 +96,7 @@ class HttpProtocol(HttpToolsProtocol):
         before, messages = self._reading, self._messages
         self._idle_since = None
         try:
-            self.parser.feed_data(data)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # there is one while there is a connection
+            cast("Any", self.parser).feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("")
         except httptools.HttpParserUpgrade:

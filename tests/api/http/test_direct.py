@@ -15,7 +15,7 @@ OWN = {"date", "x-request-id", "ratelimit"}
 FIRST = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 JSON_TYPE = "Content-Type: application/json"
-ASKED = [
+ASKED: list[tuple[str, str, list[str], bytes]] = [
     ("GET", "/health/live", [], b""),
     ("GET", "/health/live", ["X-Request-ID: given"], b""),
     ("GET", "/health/live", ["Origin: http://localhost:3000"], b""),
