@@ -97,6 +97,10 @@ load: environment ## Load the local stack and judge it by its objectives: ARGS="
 bench: environment ## Measure the API beside bare servers of Node.js, Go and textbook FastAPI: ARGS="--rounds 3"
 	@$(PYTHON_ENV)/python -m loadtests.bench $(ARGS)
 
+.PHONY: growth
+growth: environment ## Measure how cost grows with rows, sockets, processes and backlogs: ARGS="--only rows --rows 100000"
+	@$(PYTHON_ENV)/python -m loadtests.growth $(ARGS)
+
 .PHONY: reliability
 reliability: environment ## Kill 200 processes of a stack under load, and count what is lost: ARGS="--kills 20"
 	@$(PYTHON_ENV)/python -m tests.reliability $(ARGS)

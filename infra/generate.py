@@ -42,6 +42,8 @@ OUTPUTS: Final = {
     "nameServers": "To be entered where the parent domain is kept, once.",
     "vpcId": "The VPC: the load balancer's controller is told it.",
     "clusterName": "`aws eks update-kubeconfig --name` wants it.",
+    "clusterKeyArn": "Key of nodes' volumes, for Karpenter's EC2NodeClass.",
+    "podSecurityGroupId": "Security group that databases and caches let in: Karpenter's nodes carry it, by their EC2NodeClass.",
     "nodeRole": "Role of the nodes that Karpenter starts, for its EC2NodeClass.",
     "karpenterQueue": "Queue of interruptions, for Karpenter's chart.",
     "databaseIdentifier": "The instance, for `aws rds`: failover, restore, upgrade.",
@@ -205,7 +207,7 @@ def _assumptions() -> Iterator[str]:
 def _changes() -> Iterator[str]:
     prod, dev = stage_config("prod"), stage_config("dev")
     changes: list[tuple[str, StageConfig, str, dict[str, object]]] = [
-        ("prod: a second read replica", prod, "database", {"replicas": 2}),
+        ("prod: a read replica", prod, "database", {"replicas": 1}),
         ("prod: the next database class, `db.r7g.2xlarge`", prod, "database", {"instance_class": "db.r7g.2xlarge"}),
         ("prod: RDS Proxy", prod, "database", {"proxy": True}),
         ("prod: a second replica of broker and cache", prod, "cache", {"replicas": 2}),

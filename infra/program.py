@@ -97,6 +97,7 @@ class _Stage:
             logs_key_arn=self.keys.logs.arn,
             app_password=config.secrets.app_password,
             owner_password=config.secrets.owner_password,
+            administrator_password=config.secrets.administrator_password,
         )
         return Database("database", args, self.opts)
 
@@ -167,6 +168,8 @@ class _Stage:
             "nameServers": self.dns.name_servers,
             "vpcId": self.network.vpc_id,
             "clusterName": self.cluster.name,
+            "clusterKeyArn": self.keys.cluster.arn,
+            "podSecurityGroupId": self.cluster.pod_security_group_id,
             "nodeRole": self.cluster.node_role_name,
             "karpenterQueue": self.cluster.karpenter_queue,
             "databaseIdentifier": self.database.instance.identifier,

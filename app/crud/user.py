@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Integer, Interval, Select, Text, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import BigInteger, Boolean, Integer, Interval, Select, Text, bindparam, case, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.core.encoding import json_columns
@@ -180,7 +180,11 @@ def _outdated() -> Select[int]:
 
 
 def _purge_items() -> Statement:
-    doomed = select(Item.id).where(Item.owner_id.in_(_outdated().scalar_subquery())).limit(bindparam("limit", type_=Integer))
+    # LATERAL: from the accounts to their items, however many items PostgreSQL takes an account to have.
+    limit = bindparam("limit", type_=Integer)
+    owners = _outdated().subquery("owners")
+    owned = select(Item.id).where(Item.owner_id == owners.c.id).limit(limit).lateral("owned")
+    doomed = select(owned.c.id).select_from(owners.join(owned, true())).limit(limit)
     gone = delete(Item).where(Item.id.in_(doomed.scalar_subquery())).returning(Item.id).cte("gone")
     return Statement(select(func.count()).select_from(gone), "grace", "limit")
 

@@ -53,7 +53,7 @@ class Upload(Base):
     __tablename__ = "uploads"
     __table_args__ = (
         CheckConstraint("size > 0", name="size_positive"),
-        Index("ix_uploads_unused", "expires_at", postgresql_where=text("job_id IS NULL")),
+        Index("ix_uploads_expires_at", "expires_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))

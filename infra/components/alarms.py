@@ -72,14 +72,14 @@ class Alarms(pulumi.ComponentResource):
     def _make_topic(self) -> aws.sns.Topic:
         account = self._args.account
         mine = {"StringEquals": {"aws:SourceAccount": account}}
-        senders = {"Service": ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]}
+        senders = {"Service": "cloudwatch.amazonaws.com"}  # the budget writes its mails itself
         key = aws.kms.Key(
             "alarms",
             description=f"Alarms of {self._args.stage}",
             enable_key_rotation=True,
             policy=iam.document(
                 Statement(("kms:*",), ["*"], principals={"AWS": f"arn:aws:iam::{account}:root"}, sid="Account"),
-                Statement(("kms:GenerateDataKey*", "kms:Decrypt"), ["*"], mine, senders, sid="Senders"),
+                Statement(("kms:GenerateDataKey*", "kms:Decrypt"), ["*"], mine, senders, sid="Alarms"),
             ),
             opts=self._child(),
         )
@@ -88,7 +88,7 @@ class Alarms(pulumi.ComponentResource):
             "alarms",
             arn=topic.arn,
             policy=iam.document(
-                Statement(("sns:Publish",), [topic.arn], mine, senders, sid="Senders"),
+                Statement(("sns:Publish",), [topic.arn], mine, senders, sid="Alarms"),
                 Statement(
                     ("sns:Publish",), [topic.arn], {"Bool": {"aws:SecureTransport": "false"}}, {"*": "*"}, effect="Deny", sid="TlsOnly"
                 ),

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra import capacity, iam
-from infra.components.database_proxy import DatabaseProxy, DatabaseProxyArgs
+from infra.components.database_proxy import RECOVERY_DAYS, SHORT_RECOVERY_DAYS, DatabaseProxy, DatabaseProxyArgs
 from infra.components.passwords import password
 from infra.config import DatabaseConfig
 
@@ -64,6 +64,8 @@ class DatabaseArgs:
     """Version of the password of the service's role."""
     owner_password: int
     """Version of the password of the schema's owner."""
+    administrator_password: int
+    """Version of the administrator's, where RDS does not manage it."""
 
 
 class Database(pulumi.ComponentResource):
@@ -76,12 +78,17 @@ class Database(pulumi.ComponentResource):
         self.security_group_id: pulumi.Output[str] = group.id
         self._parameters = self._parameter_group()
         self._monitoring, attached = self._monitoring_role()
-        self.instance: aws.rds.Instance = self._primary(attached)
+        # RDS makes no replica of a database whose administrator it manages: with replicas, it is managed here.
+        # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
+        secret = password("administrator-password", args.administrator_password, self) if args.config.replicas else None
+        self.instance: aws.rds.Instance = self._primary(attached, secret)
         self.replicas: list[aws.rds.Instance] = [self._replica(number, attached) for number in range(args.config.replicas)]
         self.endpoint: pulumi.Output[str] = self.instance.endpoint
         self.address: pulumi.Output[str] = self.instance.address
         self.port: pulumi.Output[int] = self.instance.port
-        self.master_secret_arn: pulumi.Output[str] = self.instance.master_user_secrets[0].secret_arn
+        self.master_secret_arn: pulumi.Output[str] = (
+            self.instance.master_user_secrets[0].secret_arn if secret is None else self._administrator(secret)
+        )
         app = password("app-password", args.app_password, self)
         owner = password("owner-password", args.owner_password, self)
         self.app_url: pulumi.Output[str] = _url(APP, app, self._proxy(app).endpoint if args.config.proxy else self.address)
@@ -158,7 +165,23 @@ class Database(pulumi.ComponentResource):
             for log in LOGS
         ]
 
-    def _primary(self, attached: pulumi.Resource) -> aws.rds.Instance:  # one resource, one call
+    def _administrator(self, secret: pulumi.Output[str]) -> pulumi.Output[str]:
+        """Keep the administrator's password as RDS would, and return the entry's ARN."""
+        args = self._args
+        entry = aws.secretsmanager.Secret(
+            "administrator",
+            description=f"Administrator of {args.name}",
+            kms_key_id=args.key_arn,
+            recovery_window_in_days=RECOVERY_DAYS if args.production else SHORT_RECOVERY_DAYS,
+            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=args.production),
+        )
+        body = pulumi.Output.secret(pulumi.Output.json_dumps({"username": ADMINISTRATOR, "password": secret}))
+        aws.secretsmanager.SecretVersion(
+            "administrator", secret_id=entry.arn, secret_string=body, opts=pulumi.ResourceOptions(parent=entry, protect=False)
+        )
+        return entry.arn
+
+    def _primary(self, attached: pulumi.Resource, secret: pulumi.Output[str] | None) -> aws.rds.Instance:  # one resource, one call
         args = self._args
         config = args.config
         subnets = aws.rds.SubnetGroup("database", description="Data subnets", subnet_ids=list(args.subnet_ids), opts=self._child())
@@ -189,8 +212,10 @@ class Database(pulumi.ComponentResource):
             port=PORT,
             ca_cert_identifier=CERTIFICATE_AUTHORITY,
             username=ADMINISTRATOR,
-            manage_master_user_password=True,  # made, kept and rotated by Secrets Manager; nobody here ever sees it
-            master_user_secret_kms_key_id=args.key_arn,
+            # Made, kept and rotated by Secrets Manager; nobody here ever sees it.
+            manage_master_user_password=True if secret is None else None,
+            master_user_secret_kms_key_id=args.key_arn if secret is None else None,
+            password=secret,
             backup_retention_period=config.backup_days,
             backup_window=config.backup_window,
             copy_tags_to_snapshot=True,

@@ -54,6 +54,7 @@ GRAPH_POLICIES: Final[tuple[GraphPolicy, ...]] = (
     data.database_fits_its_parameters,
     data.caches_fit_their_parameters,
     data.chart_knows_the_connections,
+    data.administrators_are_managed,
     data.readers_are_not_left_behind,
     storage.buckets_have_what_belongs_to_them,
     storage.uploads_have_an_own_key,

@@ -80,6 +80,16 @@ def managed_policies_are_small(kind: str, properties: Properties, _: bool) -> It
             yield f"has {str(arn).rpartition('/')[2]}; give it what it does."
 
 
+#: Claims of GitHub's tokens that a trust policy can ask for.
+#: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+CLAIMS: Final = frozenset(
+    (
+        *("aud", "sub", "actor", "actor_id", "enterprise_id", "environment"),
+        *("job_workflow_ref", "ref", "repository", "repository_id", "workflow"),
+    )
+)
+
+
 def trust_is_narrow(kind: str, properties: Properties, _: bool) -> Iterator[str]:
     """Who may take a role on: one service, one repository, one ServiceAccount."""
     if kind != "aws:iam/role:Role":
@@ -103,8 +113,10 @@ def _federated(condition: dict[str, Any]) -> Iterator[str]:
         yield "does not ask for exactly one subject; add a StringEquals on sub."
     if any("*" in str(subject) for key, value in exact.items() if key.endswith(":sub") for subject in several(value)):
         yield "asks for a subject with a wildcard, which StringEquals takes literally; write it out."
-    if not {"repository_id", "repository_owner_id"} <= names:
-        yield "trusts names, which somebody else could register; add the ids of owner and repository."
+    if "repository_id" not in names:
+        yield "trusts names, which somebody else could register; add the repository's id."
+    for unknown in sorted(names - CLAIMS):
+        yield f"asks for {unknown}, which AWS does not take from GitHub's token: nobody could take it on; use StringEqualsIfExists."
 
 
 def pods_have_their_roles(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:

@@ -51,10 +51,6 @@ def database_is_closed(kind: str, properties: Properties, _: bool) -> Iterator[s
         yield "is encrypted with AWS's key or none; set kms_key_id to the key of the database."
     if properties.get("performanceInsightsEnabled") and "performanceInsightsKmsKeyId" not in properties:
         yield "keeps statements in Performance Insights with AWS's key; set performance_insights_kms_key_id."
-    if "password" in properties:
-        yield "has an administrator's password in the program and its state; use manage_master_user_password."
-    elif not _is_replica(properties) and not properties.get("manageMasterUserPassword"):
-        yield "has no administrator that RDS manages; set manage_master_user_password."
     if properties.get("manageMasterUserPassword") and "masterUserSecretKmsKeyId" not in properties:
         yield "keeps its administrator's password with AWS's key; set master_user_secret_kms_key_id."
 
@@ -216,6 +212,18 @@ def caches_fit_their_parameters(graph: Graph, production: bool) -> Iterator[tupl
 
 def _parameter(properties: Properties, name: str) -> Any:
     return next((parameter.get("value") for parameter in properties.get("parameters", []) if parameter.get("name") == name), None)
+
+
+def administrators_are_managed(graph: Graph, _: bool) -> Iterator[tuple[str, str]]:
+    """By RDS, but where there are replicas: it refuses to make one of a database whose administrator's password it manages."""
+    copied = {replica.inputs["replicateSourceDb"] for replica in graph.of(INSTANCE) if _is_replica(replica.inputs)}
+    for instance in graph.of(INSTANCE):
+        managed = instance.inputs.get("manageMasterUserPassword")
+        if not copied.isdisjoint({instance.outputs["identifier"], instance.outputs["arn"]}):
+            if managed:
+                yield instance.urn, "has replicas, which RDS does not make while it manages the administrator; give it a password of ours."
+        elif not _is_replica(instance.inputs) and not managed:
+            yield instance.urn, "has an administrator that RDS does not manage; use manage_master_user_password, and no password."
 
 
 def readers_are_not_left_behind(graph: Graph, production: bool) -> Iterator[tuple[str, str]]:

@@ -221,7 +221,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_uploads_job_id"), "uploads", ["job_id"], unique=False)
     op.create_index(op.f("ix_uploads_owner_id"), "uploads", ["owner_id"], unique=False)
-    op.create_index("ix_uploads_unused", "uploads", ["expires_at"], unique=False, postgresql_where=sa.text("job_id IS NULL"))
+    op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"], unique=False)
 
 
 def downgrade() -> None:

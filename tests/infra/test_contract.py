@@ -1,17 +1,25 @@
 """What the program makes is what the chart and the workflows count on."""
 
 import json
+import re
+import string
 from ipaddress import ip_network
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import yaml
 
+from infra.catalog import catalog
 from infra.registrations import Graph
 from tests.charts.helm import MAJORS, MINORS, Object, render
 from tests.infra.stages import STAGES, config, graph
 
 ASSOCIATION = "aws:eks/podIdentityAssociation:PodIdentityAssociation"
 INGRESS_RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+#: Groups of Kubernetes that AmazonEKSAdminPolicy knows: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
+BUILT_IN: Final = {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io"}
+RUNBOOKS: Final = Path(__file__).parents[2] / "docs" / "runbooks"
 GITHUB = "token.actions.githubusercontent.com"
 
 
@@ -126,9 +134,9 @@ def test_workflows_are_bound_to_ids_and_the_environment(made: Graph, stage: str)
         role = made.one("aws:iam/role:Role", f"github-{purpose}")
         (statement,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
         conditions = statement["Condition"]["StringEquals"]
-        assert set(statement["Condition"]) == {"StringEquals"}
+        assert set(conditions) == {f"{GITHUB}:{claim}" for claim in ("aud", "sub", "repository_id")}
         assert conditions[f"{GITHUB}:repository_id"] == str(github.repository_id)
-        assert conditions[f"{GITHUB}:repository_owner_id"] == str(github.owner_id)
+        assert statement["Condition"]["StringEqualsIfExists"] == {f"{GITHUB}:repository_owner_id": str(github.owner_id)}
         assert conditions[f"{GITHUB}:aud"] == "sts.amazonaws.com"
         assert all(subject.endswith(f":environment:{stage}") for subject in conditions[f"{GITHUB}:sub"])
 
@@ -154,3 +162,63 @@ def test_no_output_is_a_secret(made: Graph) -> None:
     said = json.dumps(dict(made.exports))
     assert passwords
     assert not [password for password in passwords if password in said]
+
+
+def bootstrapped(made: Graph, kind: str) -> dict[str, Any]:
+    """Return an object of the bootstrap runbook, as the shell there would fill it in."""
+    text = (RUNBOOKS / "bootstrap.md").read_text(encoding="utf-8")
+    variables = {name: made.exports[output] for name, output in re.findall(r"(\w+)=\$\(pulumi stack output (\w+)\)", text)}
+    manifests = re.search(r"<<EOF\n(.*?)^EOF$", text, re.MULTILINE | re.DOTALL)
+    assert manifests
+    filled = string.Template(manifests[1]).substitute(variables, REGION=made.exports["helmValues"]["config"]["S3_REGION"])
+    (found,) = (one for one in yaml.safe_load_all(filled) if one["kind"] == kind)
+    return found
+
+
+def test_the_workflow_may_make_every_kind_of_object_of_the_chart(made: Graph, stage: str) -> None:
+    """AWS's policy for namespaces has the built-in groups alone; the rest is the Role's, which is bound to the workflow's group."""
+    allowed = {
+        (group, resource) for rule in bootstrapped(made, "Role")["rules"] for group in rule["apiGroups"] for resource in rule["resources"]
+    }
+    monitored = {**values(made), "observability": {"podMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}}
+    kinds = {(one["apiVersion"].rpartition("/")[0], f"{one['kind'].lower()}s") for one in (*release(made), *render(monitored))}
+    assert {(group, kind) for group, kind in kinds if group not in BUILT_IN} <= allowed
+    binding = bootstrapped(made, "RoleBinding")
+    assert binding["roleRef"]["name"] == bootstrapped(made, "Role")["metadata"]["name"]
+    assert binding["metadata"]["namespace"] == config(stage).service.namespace
+    assert [one["name"] for one in binding["subjects"]] == made.one("aws:eks/accessEntry:AccessEntry", "deploy").inputs["kubernetesGroups"]
+
+
+def test_nodes_of_karpenter_start_in_the_private_subnets_as_members_of_what_the_database_lets_in(made: Graph) -> None:
+    spec = bootstrapped(made, "EC2NodeClass")["spec"]
+    ((tag, value),) = spec["subnetSelectorTerms"][0]["tags"].items()
+    selected = {one.name for one in made.of("aws:ec2/subnet:Subnet") if one.inputs["tags"].get(tag) == value}
+    assert selected == {"private-0", "private-1", "private-2"}
+    (group,) = spec["securityGroupSelectorTerms"]
+    assert group["id"] in {rule.inputs.get("referencedSecurityGroupId") for rule in made.of(INGRESS_RULE)}
+    roles = {role.outputs["name"] for role in made.of("aws:iam/role:Role") if role.name == "karpenter-node"}
+    assert {spec["role"]} == roles
+
+
+def test_nodes_of_karpenter_are_as_the_system_nodes(made: Graph, stage: str) -> None:
+    spec = bootstrapped(made, "EC2NodeClass")["spec"]
+    template = made.one("aws:ec2/launchTemplate:LaunchTemplate", "system").inputs
+    assert spec["metadataOptions"] == {name: template["metadataOptions"][name] for name in spec["metadataOptions"]}
+    assert spec["metadataOptions"]["httpTokens"] == "required"
+    assert spec["metadataOptions"]["httpPutResponseHopLimit"] == 1
+    (disk,), (system,) = spec["blockDeviceMappings"], template["blockDeviceMappings"]
+    assert disk["deviceName"] == system["deviceName"]
+    assert disk["ebs"]["volumeSize"] == f"{system['ebs']['volumeSize']}Gi"
+    assert (disk["ebs"]["volumeType"], disk["ebs"]["encrypted"]) == ("gp3", True)
+    assert disk["ebs"]["kmsKeyID"] == system["ebs"]["kmsKeyId"] == made.one("aws:kms/key:Key", "cluster").outputs["arn"]
+    assert spec["kubelet"]["maxPods"] == catalog().nodes[config(stage).cluster.node_type].pods
+
+
+def test_every_output_that_a_runbook_asks_for_is_there(made: Graph) -> None:
+    asked = {
+        (page.name, name)
+        for page in RUNBOOKS.glob("*.md")
+        for name in re.findall(r"pulumi stack output (?:--json )?(\w+)", page.read_text(encoding="utf-8"))
+    }
+    assert asked
+    assert [(page, name) for page, name in sorted(asked) if name not in made.exports] == []

@@ -2,13 +2,16 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from infra import config as config_module
 from infra import generate, picture
-from infra.config import StageConfig
+from infra.config import Part, StageConfig
+from infra.field_texts import Texts, field_texts
 from infra.generate import REFERENCE, STAGES, graph, pages
 from infra.registrations import Graph
 
@@ -49,6 +52,30 @@ def test_every_field_of_the_configuration_is_on_the_page() -> None:
     for model in (schema, *schema["$defs"].values()):
         for field in model["properties"]:
             assert re.search(rf"^\| `{field}` \|", page, re.MULTILINE), field
+
+
+def parts(model: type[Part]) -> Iterator[type[Part]]:
+    """Return a model and the models of its fields."""
+    yield model
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
+            yield from parts(field.annotation)
+
+
+def test_no_field_of_the_configuration_lacks_its_sentence() -> None:
+    texts = field_texts(config_module)
+    found = {
+        part.__name__: {"": texts[part.__name__][""], **{name: _sentence(part, name, texts) for name in part.model_fields}}
+        for part in parts(StageConfig)
+    }
+    assert [f"{part}.{name}" for part, said in found.items() for name, text in said.items() if not re.search(r"\w.*\.$", text)] == []
+
+
+def _sentence(part: type[Part], name: str, texts: dict[str, Texts]) -> str:
+    """Return what is said of a field: by itself, or by the part that it is."""
+    kind = part.model_fields[name].annotation
+    own = texts[part.__name__].get(name, "")
+    return own or (texts[kind.__name__][""] if isinstance(kind, type) and issubclass(kind, Part) else "")
 
 
 def boxes(stage: str) -> dict[str, str]:

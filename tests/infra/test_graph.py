@@ -6,6 +6,7 @@ import os
 import pulumi
 import pytest
 
+from infra import policies
 from infra.registrations import Graph
 from tests.infra import golden, plan, stages
 from tests.infra.faults.model import Fault, option, register
@@ -49,7 +50,6 @@ def test_stages_differ_in_what_is_meant_to_differ() -> None:
         "aws:ec2/vpcEndpoint:VpcEndpoint",
         "aws:eks/accessEntry:AccessEntry",
         "aws:eks/accessPolicyAssociation:AccessPolicyAssociation",
-        "aws:rds/instance:Instance",
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
     }
     assert {urn for urn in dev - staging if "credits" not in urn} == set()
@@ -94,6 +94,18 @@ def test_a_renamed_resource_with_an_alias_is_the_same_resource() -> None:
     assert [str(step) for step in plan.plan(before, with_alias) if step.action in {"replace", "delete"} and before[step.urn].protect] == []
     without = register(Fault("", renames={place: "images"}))
     assert [step.action for step in plan.refused(before, without)] == ["delete"]
+
+
+def test_a_database_with_a_replica_has_an_administrator_of_ours_and_no_policy_is_against_it() -> None:
+    made = register(Fault("", given={"database.replicas": 1}))
+    assert policies.check(made, production=True) == []
+    database = made.one("aws:rds/instance:Instance", "database")
+    assert "manageMasterUserPassword" not in database.inputs
+    assert database.secrets >= {"password"}
+    version = made.one("aws:secretsmanager/secretVersion:SecretVersion", "administrator")
+    assert version.secrets == {"secretString"}
+    assert json.loads(version.inputs["secretString"]) == {"username": "platform_admin", "password": database.inputs["password"]}
+    assert made.exports["databaseAdministrator"] == made.one("aws:secretsmanager/secret:Secret", "administrator").outputs["arn"]
 
 
 def test_what_does_not_change_is_left_alone(recorded: Graph) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +13,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from tests.infra import stages
-from tests.infra.rehearsal.engine import installed
+from tests.infra.rehearsal.engine import installed, repair
 from tests.infra.rehearsal.kinds import FACTS, kind
 from tests.infra.rehearsal.making.cloud import Cloud, moto
 from tests.infra.rehearsal.provider import Provider, serving
@@ -229,6 +230,17 @@ def test_a_database_is_not_upgraded_before_its_replicas(engine: Engine) -> None:
         engine.update(token, source_id, {**source, "engineVersion": "16.10"})
     engine.update(token, replica_id, {**replica, "engineVersion": "16.10"})
     assert engine.update(token, source_id, {**source, "engineVersion": "16.10"})["engineVersion"] == "16.10"
+
+
+def test_half_written_attributes_beside_the_state_are_deleted_and_nothing_else(tmp_path: Path) -> None:
+    stack = tmp_path / ".pulumi" / "stacks" / "dev.json"
+    stack.parent.mkdir(parents=True)
+    written = {"dev.json": "{}", "dev.json.attrs": "", "dev.json.bak": "", "dev.json.bak.attrs": '{"user', "other.json.attrs": "{}"}
+    for name, text in written.items():
+        stack.with_name(name).write_text(text, encoding="utf-8")
+    assert repair(tmp_path) == 2
+    assert {file.name for file in stack.parent.iterdir()} == {"dev.json", "dev.json.bak", "other.json.attrs"}
+    assert repair(tmp_path) == 0
 
 
 @pytest.mark.parametrize("stage", stages.STAGES)

@@ -52,6 +52,16 @@ def _unbound(place: int, key: str) -> Callable[[list[dict[str, Any]]], object]:
     return change
 
 
+def _ask_for(place: int, key: str) -> Callable[[list[dict[str, Any]]], object]:
+    """Return a change that wants a condition's key to be there."""
+
+    def change(statements: list[dict[str, Any]]) -> None:
+        condition = statements[place]["Condition"]
+        condition["StringEquals"][key] = condition["StringEqualsIfExists"].pop(key)
+
+    return change
+
+
 def _elsewhere(props: dict[str, Any], opts: pulumi.ResourceOptions, _: Made) -> None:
     opts.provider = aws.Provider("elsewhere", region="eu-west-1")
 
@@ -111,6 +121,9 @@ FAULTS: Final = (
     ))}),
     Fault("Every repository of GitHub may deploy.", edits={DEPLOY: _policy(_unbound(0, f"{GITHUB}:sub"), "assume_role_policy")}),
     Fault("A repository's former name may deploy.", edits={DEPLOY: _policy(_unbound(0, f"{GITHUB}:repository_id"), "assume_role_policy")}),
+    Fault("The owner's id is asked for, which AWS does not look for in a token.", edits={
+        DEPLOY: _policy(_ask_for(0, f"{GITHUB}:repository_owner_id"), "assume_role_policy"),
+    }),
     Fault("A role can be taken on by every account.", edits={
         DEPLOY: _policy(_set(0, Action="sts:AssumeRole", Principal={"AWS": "*"}), "assume_role_policy"),
     }),

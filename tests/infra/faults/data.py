@@ -72,7 +72,16 @@ FAULTS: Final = (
     Fault("The database takes fewer connections than the chart is told.", edits={
         ("rds.ParameterGroup", "database"): put(parameters=_with_parameter("max_connections", value="100")),
     }),
-    Fault("A replica is smaller than its source.", edits={("rds.Instance", "replica-0"): put(instance_class="db.r7g.large")}),
+    Fault(
+        "RDS manages the administrator of a database with a replica.",
+        given={"database.replicas": 1},
+        edits={DATABASE: put(manage_master_user_password=True, password=None)},
+    ),
+    Fault(
+        "A replica is smaller than its source.",
+        given={"database.replicas": 1},
+        edits={("rds.Instance", "replica-0"): put(instance_class="db.r7g.large")},
+    ),
     Fault("The backup is made while the database is maintained.", config={"database.backupWindow": "03:00-04:00"}),
     Fault("The database exports a log that PostgreSQL does not have.", edits={
         DATABASE: put(enabled_cloudwatch_logs_exports=["postgresql", "slowquery"]),

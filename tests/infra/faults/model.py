@@ -34,7 +34,8 @@ class Fault:
     Args:
         says: What somebody did, as a sentence's end: "The database is ...".
         stage: Where.
-        config: Changes to the stage's configuration, by path such as `database.multiAz`; an ellipsis removes.
+        given: Changes to the stage's configuration that are no mistake: without them there is nothing to make it in.
+        config: Those that are the mistake, by path such as `database.multiAz`; an ellipsis removes.
         edits: Changes to resources, by type such as `rds.Instance` and name.
         without: Resources that somebody forgot.
         renames: New logical names.
@@ -45,6 +46,7 @@ class Fault:
 
     says: str
     stage: str = "prod"
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     edits: Mapping[tuple[str, str], Edit] = field(default_factory=dict[tuple[str, str], Edit])
     without: Sequence[tuple[str, str]] = ()
@@ -130,10 +132,15 @@ def register(fault: Fault) -> Graph:
     return _without(graph, {(token(kind), name) for kind, name in fault.without}) if fault.without else graph
 
 
+def sound(fault: Fault) -> Graph:
+    """Return what the stage registers without the mistake."""
+    return register(Fault("", fault.stage, given=fault.given)) if fault.given else stages.graph(fault.stage)
+
+
 def configured(fault: Fault) -> dict[str, Any]:
     """Return the stage's configuration with the mistake, as its file would have it."""
     raw = deepcopy(stages.raw(fault.stage))
-    for path, value in fault.config.items():
+    for path, value in (*fault.given.items(), *fault.config.items()):
         *parents, last = path.split(".")
         place = raw
         for parent in parents:

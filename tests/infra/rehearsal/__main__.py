@@ -1,9 +1,11 @@
 """``make infra-rehearsal``: the life of each stage on the real engine of Pulumi, against a stand-in of AWS."""
 
 import argparse
+import gc
 import random
 import signal
 import sys
+import time
 import warnings
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +33,8 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     _expect_remains()
+    # Looking for garbage among the SDK's thousands of tasks takes a good part of a run: it is looked for between the runs.
+    gc.disable()
     if installed() is None:
         console.print("skipped: no pulumi on the PATH. https://www.pulumi.com/docs/iac/download-install/ says how to get it.")
         return
@@ -41,8 +45,9 @@ def main() -> None:
     with ending(), moto() as endpoint:
         for stage in given.stage or stages.STAGES:
             with console.status(stage) as status:
-                show = partial(_say, console, status, stage)
+                show, start = partial(_say, console, status, stage), time.monotonic()
                 reports[stage] = rehearse(subject(stage), Cloud(endpoint), given.seed, given.interruptions, show)
+                reports[stage].figures["seconds"] = round(time.monotonic() - start)
             for fault in reports[stage].faults:
                 console.print(f"[red]fault:[/] {stage}: {fault}", highlight=False, soft_wrap=True)
     _show(console, reports)

@@ -119,7 +119,23 @@ def _replica(raw: dict[str, Any]) -> None:
     raw["database"]["replicas"] = raw["database"].get("replicas", 0) + 1
 
 
+#: What a read replica brings along, and what the first one needs: RDS makes none while it manages the administrator's password.
+REPLICA: Final[Expected] = {
+    "aws:rds/instance:Instance replica-*": {"create"},
+    "aws:cloudwatch/logGroup:LogGroup replica-*": {"create"},
+    "aws:cloudwatch/metricAlarm:MetricAlarm *replica-*": {"create"},
+}
+
+FIRST_REPLICA: Final[Expected] = {
+    **REPLICA,
+    "aws:rds/instance:Instance database": {"update"},
+    "aws:secretsmanager/secret:Secret administrator": {"create"},
+    "aws:secretsmanager/secretVersion:SecretVersion administrator": {"create"},
+    "random:index/randomPassword:RandomPassword administrator-password-1": {"create"},
+}
+
 EDITS: Final[tuple[tuple[str, Callable[[dict[str, Any]], None], Expected, str | None], ...]] = (
+    ("a read replica of the database", _replica, FIRST_REPLICA, None),
     (
         "the database's next minor version",
         _minor,
@@ -127,16 +143,7 @@ EDITS: Final[tuple[tuple[str, Callable[[dict[str, Any]], None], Expected, str | 
         "aws:rds/instance:Instance replica-*",  # RDS refuses to upgrade a database before its replicas
     ),
     ("another class of nodes", _node_class, {"aws:eks/nodeGroup:NodeGroup system": REPLACED}, None),
-    (
-        "one more replica of the database",
-        _replica,
-        {
-            "aws:rds/instance:Instance replica-*": {"create"},
-            "aws:cloudwatch/logGroup:LogGroup replica-*": {"create"},
-            "aws:cloudwatch/metricAlarm:MetricAlarm *replica-*": {"create"},
-        },
-        None,
-    ),
+    ("a second read replica", _replica, REPLICA, None),
 )
 
 

@@ -104,19 +104,6 @@ class Engine:
         self.command("stack", "import", "--file", str(file))
         file.unlink()
 
-    def repair(self) -> int:
-        """Put the backup in the place of a state that the killed engine left half written, and return whether that was needed.
-
-        A bucket of S3 knows no such state: an object is there whole or not at all.
-        """
-        file = self.state / ".pulumi" / "stacks" / PROJECT / f"{self._stack.name}.json"
-        try:
-            json.loads(file.read_bytes())
-        except ValueError:
-            file.write_bytes(file.with_name(f"{file.name}.bak").read_bytes())
-            return 1
-        return 0
-
     def command(self, *arguments: str) -> str:
         """Run another command of Pulumi on the stack, and return what it printed."""
         workspace = self._stack.workspace
@@ -140,6 +127,29 @@ class Engine:
                 lines.append(str(error))
         outcome.output = "\n".join(lines)
         return outcome
+
+
+def repair(state: Path) -> int:
+    """Take away what a killed engine left half written, and return how many files that were.
+
+    A backend of files keeps attributes of each file in another beside it. The file itself is written elsewhere and renamed, and so is
+    always whole; the attributes are not. Without them the engine goes on, with half of them it says `failed to load checkpoint: EOF`.
+
+    Args:
+        state: The backend's folder.
+    """
+    broken = [file for file in state.rglob("*.attrs") if not _is_json(file)]
+    for file in broken:
+        file.unlink()
+    return len(broken)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 def kill() -> None:

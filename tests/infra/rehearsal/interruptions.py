@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from typing import Any, Final
 
-from tests.infra.rehearsal.engine import Engine, Outcome, Program, kill
+from tests.infra.rehearsal.engine import Engine, Outcome, Program, kill, repair
 from tests.infra.rehearsal.provider import Provider, nobody
 
 #: A change is asked for, done, and answered. Killed at the first, AWS never hears of it; at the second, the engine never hears that it
@@ -58,7 +58,7 @@ def interrupt(engine: Engine, provider: Provider, program: Program, interruption
 
 
 def recover(engine: Engine, provider: Provider) -> Counter[str]:
-    """Do what the handbook says: cancel, look what became of each pending creation, note it in the state, and refresh.
+    """Do what the handbook says: mend a broken state, cancel, look what became of each pending creation, note it in the state, and refresh.
 
     `refresh --import-pending-creates` would be shorter; of the engine that this was written against (3.259.0), it drops the creation
     from the state and leaves what was made to nobody. The state is edited instead: docs/how-to/rehearse-infrastructure.md.
@@ -66,8 +66,9 @@ def recover(engine: Engine, provider: Provider) -> Counter[str]:
     Returns:
         How many pending operations there were, and what became of the creations.
     """
+    # Before anything else: not even `cancel` goes on beside a half-written file.
+    found = Counter({"half-written files beside the state, deleted": repair(engine.state)})
     engine.command("cancel", "--yes")
-    found = Counter({"states put back from their backup": engine.repair()})
     deployment = engine.deployment()
     pending: list[dict[str, Any]] = deployment.pop("pending_operations", None) or []
     resources: list[dict[str, Any]] = deployment.setdefault("resources", [])

@@ -124,6 +124,8 @@ def _replica(world: "World", inputs: Values) -> Iterator[str]:
     databases = [thing for thing in world.of("aws:rds/instance:Instance") if source in thing.names]
     if source and not any(plain(database.inputs).get("backupRetentionPeriod") for database in databases):
         yield "the source has no backups"
+    if any(plain(database.inputs).get("manageMasterUserPassword") for database in databases):
+        yield "RDS manages the administrator's password of the source"
 
 
 def _users(world: "World", inputs: Values) -> Iterator[str]:

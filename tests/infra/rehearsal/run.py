@@ -1,5 +1,6 @@
 """One stage, from the first preview to the end."""
 
+import gc
 import random
 import threading
 import time
@@ -56,6 +57,7 @@ class Rehearsal:
 @contextmanager
 def rehearsal(stage: str, cloud: Cloud, chance: random.Random, report: Report, say: Say) -> Generator[Rehearsal]:
     """Give an empty account and an empty stack."""
+    gc.collect()
     cloud.forget()
     provider = Provider(World(cloud), cloud.configure, jitter(chance))
     with serving(provider) as providers, engines.folder() as folder:
@@ -82,10 +84,12 @@ def rehearse(subject: Subject, cloud: Cloud, seed: int, interruptions: int, say:
             _change(whole, change)
         _refusals(whole, subject)
         _end(whole)
+        report.count("changes on AWS, from the first preview to the end", len(whole.world.steps))
     for number in range(1, interruptions + 1):
         say(f"interruption {number} of {interruptions}")
         with rehearsal(subject.name, cloud, chance, report, say) as broken:
             _interrupted(broken, subject.program, changes)
+            report.count("changes on AWS, with interruptions", len(broken.world.steps))
     return report
 
 
@@ -103,6 +107,7 @@ def _first(it: Rehearsal, program: Program) -> bool:
         return False
     report.expect(preview.operations == up.operations, "the first up did something else than its preview said")
     report.count("resources", len(up.operations))
+    report.count("changes on AWS, first up", len(it.world.steps))
     report.count("of them made in moto", sum(thing.token in RECIPES for thing in it.world.all()))
     it.say("up, a second time")
     again = it.engine.up(program)
