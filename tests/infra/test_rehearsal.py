@@ -221,7 +221,7 @@ def test_a_database_is_not_upgraded_before_its_replicas(engine: Engine) -> None:
     token = "aws:rds/instance:Instance"
     source = {
         "identifier": "source", "engine": "postgres", "engineVersion": "16.9", "instanceClass": "db.m7g.large", "allocatedStorage": 20,
-        "username": "postgres", "manageMasterUserPassword": True, "backupRetentionPeriod": 7,
+        "username": "postgres", "password": PASSWORD, "backupRetentionPeriod": 7,
     }  # fmt: skip
     replica = {"identifier": "replica", "replicateSourceDb": "source", "engineVersion": "16.9", "instanceClass": "db.m7g.large"}
     source_id, _ = engine.create(token, source)
@@ -241,6 +241,20 @@ def test_half_written_attributes_beside_the_state_are_deleted_and_nothing_else(t
     assert repair(tmp_path) == 2
     assert {file.name for file in stack.parent.iterdir()} == {"dev.json", "dev.json.bak", "other.json.attrs"}
     assert repair(tmp_path) == 0
+
+
+def test_no_replica_is_made_while_rds_manages_the_administrator(engine: Engine) -> None:
+    token = "aws:rds/instance:Instance"
+    source = {
+        "identifier": "source", "engine": "postgres", "instanceClass": "db.m7g.large", "allocatedStorage": 20, "username": "postgres",
+        "manageMasterUserPassword": True, "backupRetentionPeriod": 7,
+    }  # fmt: skip
+    replica = {"identifier": "replica", "replicateSourceDb": "source", "instanceClass": "db.m7g.large"}
+    source_id, _ = engine.create(token, source)
+    with pytest.raises(grpc.RpcError, match="RDS manages the administrator's password of the source"):
+        engine.create(token, replica)
+    engine.update(token, source_id, {**source, "manageMasterUserPassword": False, "password": PASSWORD})
+    engine.create(token, replica)
 
 
 @pytest.mark.parametrize("stage", stages.STAGES)
