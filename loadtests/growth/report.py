@@ -164,7 +164,7 @@ def plot(curve: Curve, path: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415  # costs a second, and only who draws needs it
 
     mpl.use("svg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415  # as above
 
     library: Any = plt  # its own types are partial
     section = SECTIONS[curve.key]

@@ -137,16 +137,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.cycle.keep_alive = self.cycle.keep_alive and direct.keep_alive
 
     def _scope_of(self, direct: Direct) -> dict[str, Any]:
-        return {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
+        return self._new_scope() | {
             "headers": direct.headers,
-            "state": self.app_state,
             "method": direct.method,
             "path": direct.path,
             "raw_path": direct.path.encode(),
